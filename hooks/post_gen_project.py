@@ -1,0 +1,23 @@
+"""Remove the files of options that were not chosen, and say what to do next."""
+
+import json
+from pathlib import Path
+
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+
+# Which files go when an option has this value.
+UNCHOSEN = {
+    "example_models": {False: ["models/mnist.py", "models/gan.py", "tests/test_examples.py"]},
+    "license": {"none": ["LICENSE"]},
+}
+
+
+def unchosen(answers: dict[str, object]) -> list[str]:
+    """Return the files that the answers leave out."""
+    return [file for option, values in UNCHOSEN.items() for file in values.get(answers[option], [])]
+
+
+if __name__ == "__main__":
+    for file in unchosen(ANSWERS):
+        Path(file).unlink(missing_ok=True)
+    print("Next:", f"cd {ANSWERS['project_slug']}", "pip install -e .", "python main.py", sep="\n  ")

@@ -1,0 +1,1 @@
+"""Data modules: one file each; the file's name is its --data_name."""

@@ -1,0 +1,74 @@
+"""A model to start your own from. Its file name is its --model_name: copy it, and the copy is on the command line.
+
+It trains as it stands: logistic regression on the pixels. What to change is said where it is to be changed.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from args import positive_float
+
+
+# Change the name of the class as you like: the file's name is what counts. Keep one LightningModule per file.
+class MyModel(pl.LightningModule):
+    """Sort images x [B, 1, 28, 28] into ten classes y [B]."""
+
+    # Which metric decides what best.ckpt holds. Lower is better; for a metric where higher is better, such as
+    # "val_accuracy", add the line: monitor_mode = "max"
+    monitor = "val_loss"
+
+    @staticmethod
+    def add_model_specific_args(parent_parser: ArgumentParser) -> ArgumentParser:
+        """Add the hyperparameters."""
+        parser = ArgumentParser(parents=[parent_parser], add_help=False)
+        group = parser.add_argument_group("MyModel")
+        # Add your flags here: they are on the command line, in --help, and in every checkpoint.
+        group.add_argument("--learning_rate", type=positive_float, default=1e-2, help="step size of Adam")
+        return parser
+
+    def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
+        """Build the layers."""
+        super().__init__()
+        # From here on read self.hparams.NAME, not hparams: coming from a checkpoint it is a dict.
+        self.save_hyperparameters(hparams)
+        # Build your layers here.
+        self.layer = torch.nn.Linear(28 * 28, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [B, 10] of images [B, 1, 28, 28]."""
+        # Compute your output here.
+        return self.layer(x.flatten(1))
+
+    def _step(self, batch: list[Tensor], stage: str) -> Tensor:
+        """Return the loss of a batch; log it for ``stage``."""
+        # Change the loss and the metrics here. The batch is what your data module makes.
+        x, y = batch
+        logits = self(x)
+        loss = F.cross_entropy(logits, y)
+        accuracy = (logits.argmax(1) == y).float().mean()
+        metrics = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
+        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=stage != "train")
+        return loss
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Return the loss to minimise."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Log val_loss and val_accuracy."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Log test_loss and test_accuracy."""
+        self._step(batch, "test")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimiser."""
+        # Change the optimiser here; a learning rate schedule goes here too, in any form Lightning takes.
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)

@@ -1,0 +1,67 @@
+"""Models and data modules by file name: models/mnist.py is ``--model_name mnist``. Only what is named is imported."""
+
+import sys
+import traceback
+from argparse import ArgumentError, ArgumentParser, Namespace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from args import UsageError
+
+ROOT = Path(__file__).parent
+
+
+def names(folder: str) -> list[str]:
+    """Return the names of the files and packages in ``folder`` ("models" or "data") that do not begin with "_"."""
+    files = [path.stem for path in (ROOT / folder).glob("*.py")]
+    packages = [path.parent.name for path in (ROOT / folder).glob("*/__init__.py")]
+    return sorted(name for name in files + packages if not name.startswith("_"))
+
+
+def load(folder: str, name: str) -> Any:
+    """Return the one LightningModule ("models") or LightningDataModule ("data") that ``folder/name.py`` defines.
+
+    Raises:
+        UsageError: the file cannot be imported, or does not define exactly one.
+    """
+    module_name = f"{folder}.{name}"
+    try:
+        module = import_module(module_name)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        raise UsageError(f"{folder}/{name}.py cannot be imported: {type(error).__name__}: {error} ({where})") from error
+    lightning = import_module("pytorch_lightning")
+    base = {"models": lightning.LightningModule, "data": lightning.LightningDataModule}[folder]
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base) and f"{value.__module__}.".startswith(f"{module_name}.")
+    ]
+    if len(found) != 1:
+        classes = " and ".join(value.__name__ for value in found) or "none"
+        raise UsageError(f"{folder}/{name}.py must define one {base.__name__}, and defines {classes}")
+    return found[0]
+
+
+def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser:
+    """Return ``parent_parser`` with the flags that a model or data module class declares.
+
+    Raises:
+        UsageError: it declares a flag that the parser already has.
+    """
+    for hook in ("add_model_specific_args", "add_data_specific_args"):
+        if hasattr(module_class, hook):
+            try:
+                return getattr(module_class, hook)(parent_parser)
+            except ArgumentError as error:
+                file = sys.modules[module_class.__module__].__file__
+                raise UsageError(f"{file}: {error.message}: the flag exists already, choose another name") from error
+    return parent_parser
+
+
+def own_args(module_class: Any, args: Namespace) -> Namespace:
+    """Return the part of ``args`` that a model or data module class declared: its hyperparameters."""
+    own = add_args(module_class, ArgumentParser(add_help=False))
+    return Namespace(**{action.dest: getattr(args, action.dest) for action in own._actions if action.dest in args})
