@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         args = parse_args(argv)
         from train import is_first_process, new_run_dir, train  # torch, only after the command line is found right
 
-        run_dir = new_run_dir(args)
-        metrics = train(args, run_dir)
+        with new_run_dir(args) as run_dir:
+            metrics = train(args, run_dir)
     except UsageError as error:
         Parser().error(str(error))
     except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code

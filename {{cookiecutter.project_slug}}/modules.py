@@ -29,16 +29,15 @@ def load(folder: str, name: str) -> Any:
     try:
         module = import_module(module_name)
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{frame.filename}, line {frame.lineno}"
-        raise UsageError(f"{folder}/{name}.py cannot be imported: {type(error).__name__}: {error} ({where})") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == ROOT / folder / f"{name}.py"]
+        where = f" in line {lines[-1]}" if lines else ""
+        raise UsageError(f"{folder}/{name}.py cannot be imported: {type(error).__name__}{where}: {error}") from error
     lightning = import_module("pytorch_lightning")
     base = {"models": lightning.LightningModule, "data": lightning.LightningDataModule}[folder]
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and f"{value.__module__}.".startswith(f"{module_name}.")
-    ]
+    own = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
+    # Not those that the file imports from elsewhere; those of its own package count.
+    found = list(dict.fromkeys(value for value in own if f"{value.__module__}.".startswith(f"{module_name}.")))
     if len(found) != 1:
         classes = " and ".join(value.__name__ for value in found) or "none"
         raise UsageError(f"{folder}/{name}.py must define one {base.__name__}, and defines {classes}")

@@ -3,8 +3,8 @@
 import logging
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from args import UsageError
 from modules import load, own_args
@@ -30,7 +31,7 @@ logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda reco
 
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
-    """Fit the model, then validate and test the weights of its best epoch.
+    """Fit the model, then validate and test the weights of its best epoch, where model and data can.
 
     Args:
         args: all flags, from ``main.parse_args``.
@@ -52,9 +53,13 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         trainer.fit(model, datamodule=data)
         metrics = dict(trainer.callback_metrics)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-        for evaluate in (trainer.validate, trainer.test):
-            evaluate(model, datamodule=data, ckpt_path=best, weights_only=best and True, verbose=False)
-            metrics.update(trainer.callback_metrics)
+        for evaluate, step, loader in (
+            (trainer.validate, "validation_step", "val_dataloader"),
+            (trainer.test, "test_step", "test_dataloader"),
+        ):
+            if is_overridden(step, model) and is_overridden(loader, data):
+                evaluate(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+                metrics.update(trainer.callback_metrics)
     except MisconfigurationException as error:
         raise UsageError(f"{args.model_name}: {error}") from error
     return {name: float(value) for name, value in metrics.items()}
@@ -80,10 +85,8 @@ def build_trainer(
     try:
         trainer: pl.Trainer = from_argparse_args(args, **settings)
     except Exception as error:  # anything that goes wrong here comes from a flag
-        with suppress(OSError):
-            run_dir.rmdir()  # nothing is in it yet
-        remedy = "check --accelerator, --devices and --strategy; --accelerator cpu runs anywhere"
-        raise UsageError(f"{str(error).rstrip('.!')}: {remedy}") from error
+        remedy = "" if args.accelerator in ("auto", "cpu") and not args.gpus else " Any machine has --accelerator cpu."
+        raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
     return trainer
 
 
@@ -96,18 +99,26 @@ def checkpoints(folder: Path, model: pl.LightningModule) -> list[pl.Callback]:
     return [ModelCheckpoint(folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False), last]
 
 
-def new_run_dir(args: Namespace) -> Path:
-    """Return a new directory below ``--default_root_dir`` for one run; of several processes, the first one makes it."""
+@contextmanager
+def new_run_dir(args: Namespace) -> Iterator[Path]:
+    """Make a directory below ``--default_root_dir`` for one run; take it away if the run fails before it writes there.
+
+    Of the processes of a distributed run, the first one makes it.
+    """
     first = run_dir = Path(args.default_root_dir, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{args.model_name}")
-    if not is_first_process():
-        return run_dir
     for number in count(2):
         try:
-            run_dir.mkdir(parents=True)
+            if is_first_process():
+                run_dir.mkdir(parents=True)
             break
         except FileExistsError:  # two runs started in the same second
             run_dir = first.with_name(f"{first.name}_{number}")
-    return run_dir
+    try:
+        yield run_dir
+    except BaseException:
+        with suppress(OSError):  # not empty, or never made
+            run_dir.rmdir()
+        raise
 
 
 def is_first_process() -> bool:

@@ -57,7 +57,8 @@ class Discriminator(nn.Module):
         features = self.encoder(images.flatten(1))
         # How much each feature varies over the batch gives a generator away that makes the same image again and
         # again (minibatch standard deviation: Karras et al., https://arxiv.org/abs/1710.10196, section 3).
-        spread = features.std(0, unbiased=False).expand_as(features)
+        # The small number keeps the slope of the root finite where nothing varies, as in a batch of one.
+        spread = (features.var(0, unbiased=False) + 1e-6).sqrt().expand_as(features)
         return self.head(torch.cat([features, spread], dim=1))
 
 
@@ -102,7 +103,7 @@ class GoodGAN(pl.LightningModule):
         """Return an Adam for each network, discriminator first."""
         networks = (self.discriminator, self.generator)
         learning_rate = self.hparams.learning_rate
-        return [torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.99)) for network in networks]
+        return [torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.0, 0.9)) for network in networks]
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Take one step with each network."""
