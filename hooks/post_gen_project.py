@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
 # Which files go when an option has this value.
 UNCHOSEN = {
@@ -18,6 +18,7 @@ def unchosen(answers: dict[str, object]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for file in unchosen(ANSWERS):
+    answers = json.loads(ANSWERS)
+    for file in unchosen(answers):
         Path(file).unlink(missing_ok=True)
-    print("Next:", f"cd {ANSWERS['project_slug']}", "pip install -e .", "python main.py", sep="\n  ")
+    print("Next:", f"cd {answers['project_slug']}", "pip install -e .", "python main.py", sep="\n  ")

@@ -5,7 +5,7 @@ import keyword
 import re
 import sys
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 LONGEST_SLUG = 50
@@ -25,7 +25,9 @@ def complaint(answers: dict[str, object]) -> str | None:
             f" single - or _ between them, a letter first, at most {LONGEST_SLUG} in all, such as my-project"
         )
     if slug.replace("-", "_") in TAKEN:
-        return f"project_slug: {slug!r} is a name that Python or the project needs; take another, such as {slug}-project"
+        return (
+            f"project_slug: {slug!r} is a name that Python or the project needs; take another, such as {slug}-project"
+        )
     for prompt in ("project_name", "description", "author_name", "author_email"):
         text = str(answers[prompt])
         if not text.strip() or not text.isprintable() or TAG.search(text):
@@ -34,6 +36,6 @@ def complaint(answers: dict[str, object]) -> str | None:
 
 
 if __name__ == "__main__":
-    problem = complaint(ANSWERS)
+    problem = complaint(json.loads(ANSWERS))
     if problem:
         sys.exit(problem)

@@ -81,7 +81,7 @@ def test_a_wrong_value_is_refused_by_name(argv, capsys):
 
 def test_the_flags_build_lightnings_trainer():
     args = parse("--max_epochs", "7", "--accelerator", "cpu", "--limit_val_batches", "0.5", "--logger", "no")
-    args.layer_1_dim = 128  # flags of others are left alone
+    args.width = 128  # flags of others are left alone
     trainer = Trainer.from_argparse_args(args, max_epochs=8)
     assert type(trainer) is pl.Trainer
     assert (trainer.max_epochs, trainer.limit_val_batches, trainer.loggers) == (8, 0.5, [])
@@ -118,9 +118,9 @@ def test_the_parser_keeps_what_it_knew():
     assert Trainer.add_argparse_args(parser) is parser
     assert parser.parse_args([]).max_epochs == 11
     parent = ArgumentParser(add_help=False)
-    parent.add_argument("--layer_1_dim", type=int, default=128)
+    parent.add_argument("--width", type=int, default=128)
     child = Trainer.add_argparse_args(parent, use_argument_group=False)
-    assert child.parse_args([]).layer_1_dim == 128
+    assert child.parse_args([]).width == 128
     assert not hasattr(parent.parse_args([]), "max_epochs")
     with pytest.raises(RuntimeError, match="ArgumentParser"):
         Trainer.add_argparse_args(parent.add_argument_group("group"))

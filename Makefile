@@ -1,0 +1,44 @@
+# make demo and make test set up all they need in .venv, from python3 and pip alone.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+TEMPLATE := {{cookiecutter.project_slug}}
+DEMO := build/demo
+# Nothing is left in the template: what lies there would be baked.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help demo test test-slow check fix bake clean
+
+help: ## Show these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.venv/.ready: requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	touch $@
+
+demo: .venv/.ready ## Bake a project with the defaults, train its model and print the test accuracy
+	rm -rf $(DEMO)
+	$(BIN)/cookiecutter . --no-input --output-dir $(DEMO)
+	cd $(DEMO)/* && $(BIN)/python main.py
+
+test: check ## Check the code, bake projects, run their tests and train their models
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.ready ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.ready ## Lint and type-check the template, its hooks and its tests; writes nothing
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
+	cd '$(TEMPLATE)' && $(BIN)/mypy --cache-dir ../build/mypy
+	$(BIN)/mypy --cache-dir build/mypy-root
+
+fix: .venv/.ready ## Format the code and mend what the linter can
+	$(BIN)/ruff check --no-cache --fix .
+	$(BIN)/ruff format --no-cache .
+
+bake: .venv/.ready ## Answer the questions and bake a project into build/
+	$(BIN)/cookiecutter . --output-dir build
+
+clean: ## Remove what the commands above made
+	rm -rf .venv build

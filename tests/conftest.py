@@ -1,0 +1,82 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+
+
+class Project:
+    """A baked project, and its command line."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def files(self):
+        return {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()}
+
+    def python(self, *argv, cwd=None, timeout=600, **environment):
+        """Run Python on ``argv`` in the project; ``main.py`` and such stand for its own files."""
+        argv = [
+            str(self.path / word) if word.endswith(".py") and (self.path / word).exists() else word for word in argv
+        ]
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "PYTHONPATH"))
+        }
+        # Two tests run at a time on few cores, and a project imported from must not fill with caches.
+        clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            [sys.executable, *argv],
+            cwd=cwd or self.path,
+            env=clean | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def run(self, *argv, **kwargs):
+        """Run main.py, which must succeed; return its table."""
+        result = self.python("main.py", "--enable_progress_bar", "no", *argv, **kwargs)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session):
+    """Return a function that bakes a project with the given answers."""
+
+    def bake_project(**answers):
+        result = cookies_session.bake(extra_context=answers)
+        assert result.exit_code == 0, result.exception
+        return Project(result.project_path)
+
+    return bake_project
+
+
+@pytest.fixture(scope="session")
+def project(bake):
+    """The project of the default answers, for tests that leave it as it is."""
+    return bake()
+
+
+def template_files():
+    """Return the files of the template, as git has them or would take them."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "."]
+    listed = subprocess.run(command, cwd=TEMPLATE, capture_output=True, text=True, check=True).stdout
+    return {name for name in listed.split("\0") if name and (TEMPLATE / name).exists()}
+
+
+def options():
+    """Return every (option, value) of cookiecutter.json that is a choice."""
+    content = json.loads((ROOT / "cookiecutter.json").read_text())
+    choices = {"bool": [True, False]}
+    return [
+        (name, value)
+        for name, default in content.items()
+        if not name.startswith("_") and isinstance(default, (list, bool))
+        for value in (default if isinstance(default, list) else choices["bool"])
+    ]

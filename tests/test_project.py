@@ -1,0 +1,134 @@
+"""A baked project as its user has it: its own checks pass, it installs, its command lines work."""
+
+import re
+import subprocess
+import sys
+import venv
+
+import pytest
+
+
+@pytest.mark.parametrize("examples", [True, False])
+def test_its_lint_types_and_tests_pass(bake, examples):
+    project = bake(example_models=examples)
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q"]):
+        result = project.python("-m", *command)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_pip_installs_it(bake, tmp_path):
+    project = bake(project_slug="pip-test", author_name='"Zoë" 🚀', author_email="zoe@example.com")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--editable", str(project.path)]
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    shown = subprocess.run([python, "-m", "pip", "show", "pip-test"], check=True, capture_output=True, text=True).stdout
+    assert "Version: 0.1.0" in shown
+    assert "Zoë" in shown
+    # trainer_args imports nothing heavy: proof that the modules are found from anywhere.
+    subprocess.run(
+        [python, "-c", "import modules; assert 'mnist' in modules.names('models')"], check=True, cwd=tmp_path
+    )
+
+
+def test_a_wheel_holds_what_it_needs(bake, tmp_path):
+    project = bake()
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "."]
+    subprocess.run([*command, str(project.path)], check=True, cwd=tmp_path, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    listed = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True).stdout
+    for file in ("main.py", "data/digits.npz", "models/gan.py", "dist-info/licenses/LICENSE"):
+        assert file in listed
+
+
+def test_the_default_run_reads_digits_from_any_folder(project, tmp_path):
+    table = project.run(cwd=tmp_path)
+    assert float(table["test_accuracy"]) >= 0.96
+    assert (tmp_path / table["run"] / "checkpoints" / "best.ckpt").exists()
+    reload = (
+        f"import sys; sys.path.insert(0, {str(project.path)!r})\n"
+        "from models.mnist import LitMNIST\n"
+        f"model = LitMNIST.load_from_checkpoint({table['run'] + '/checkpoints/best.ckpt'!r})\n"
+        "print(dict(model.hparams))"
+    )
+    result = project.python("-c", reload, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "{'layer_1_dim': 128, 'layer_2_dim': 256, 'learning_rate': 0.002}"
+
+
+def test_a_run_shows_a_progress_bar(project, tmp_path):
+    result = project.python("main.py", "--max_epochs", "1", cwd=tmp_path)
+    assert result.returncode == 0
+    assert re.search(r"Epoch 0.*21/21", result.stdout + result.stderr, re.DOTALL)
+
+
+@pytest.mark.parametrize("layers", [12, pytest.param(24, marks=pytest.mark.slow)])
+def test_the_gan_cuts_the_frechet_distance_to_a_third(project, tmp_path, layers):
+    table = project.run("--model_name", "gan", "--encoder_layers", str(layers), cwd=tmp_path)
+    lines = (tmp_path / table["run"] / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("val_frechet")
+    distances = [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
+    assert float(table["val_frechet"]) <= distances[0] / 3
+    assert len(list((tmp_path / table["run"] / "samples").glob("*.png"))) == 20
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--layer_1_dim 128 --layer_2_dim 256 --batch_size 64 --max_epochs 64",
+        "--model_name mnist --layer_1_dim 128",
+        "--min_epochs 12 --max_epochs 64 --gradient_clip_val 0.5",
+        "--model_name gan --encoder_layers 24",
+    ],
+)
+def test_the_command_lines_of_the_old_page_train(project, tmp_path, line):
+    """As they stand, but for --limit_train_batches: here they need to work, in test_old_page.py to learn."""
+    table = project.run(*line.split(), "--limit_train_batches", "1", "--limit_val_batches", "1", cwd=tmp_path)
+    assert any(name.startswith("test_") for name in table)
+
+
+@pytest.mark.parametrize(
+    "line", ["--num_nodes 2 --gpus 8", "--gpus 1 --min_epochs 12 --max_epochs 64 --gradient_clip_val 0.5"]
+)
+def test_asking_for_gpus_without_any_is_one_line(project, tmp_path, line):
+    result = project.python("main.py", *line.split(), cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert result.returncode == 2
+    assert re.fullmatch(r"main\.py: error: the Trainer refuses the flags: .*gpu.*--accelerator cpu.*\n", result.stderr)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_two_processes_share_one_run(project, tmp_path):
+    flags = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--max_epochs", "3")
+    table = project.run(*flags, cwd=tmp_path)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [table["run"].removeprefix("runs/")]
+    assert sorted(path.name for path in (tmp_path / table["run"]).rglob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
+    assert float(table["test_accuracy"]) > 0.8
+
+
+def test_a_model_dropped_in_is_on_the_command_line(bake, tmp_path):
+    project = bake(project_slug="drop-in")
+    stub = (project.path / "models" / "my_model.py").read_text()
+    flag = 'group.add_argument("--depth", type=int, default=3, help="layers")'
+    text = stub.replace("# Build your layers here.", "assert self.hparams.depth == 5").replace(
+        "# Add your flags here:", flag + "\n        # Add your flags here:"
+    )
+    (project.path / "models" / "my_net.py").write_text(text)
+    table = project.run("--model_name", "my_net", "--depth", "5", "--fast_dev_run", cwd=tmp_path)
+    assert "test_accuracy" in table
+    assert "--depth" in project.python("main.py", "--model_name", "my_net", "--help").stdout
+
+
+def test_without_the_examples_the_stub_trains(bake, tmp_path):
+    table = bake(example_models=False).run("--max_epochs", "5", cwd=tmp_path)
+    assert float(table["test_accuracy"]) > 0.9
+
+
+def test_offline_mnist_is_one_line(project, tmp_path):
+    nowhere = ("--mirror", "http://127.0.0.1:9", "--data_dir", str(tmp_path / "cache"))
+    result = project.python("main.py", "--data_name", "mnist", *nowhere, cwd=tmp_path)
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert errors[0].startswith("main.py: error: cannot download")
+    assert "Traceback" not in result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

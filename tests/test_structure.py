@@ -1,0 +1,43 @@
+"""The rules that docs/architecture.md states, held against the code."""
+
+import ast
+import re
+
+import pytest
+
+from tests.conftest import TEMPLATE, template_files
+
+LAYERS = [["main"], ["train"], ["modules"], ["models", "data"], ["in_memory"], ["args", "trainer_args"]]
+
+
+def level(module):
+    return next(number for number, names in enumerate(LAYERS) if module.split(".")[0] in names)
+
+
+@pytest.mark.parametrize("file", sorted(file for file in template_files() if file.endswith(".py")))
+def test_python_files_hold_no_template_code(file):
+    text = (TEMPLATE / file).read_text()
+    assert "{{" not in text
+    assert not re.search(r"^(?!\s*# )[^\n]*\{%", text, re.MULTILINE)
+    compile(text, file, "exec")
+
+
+@pytest.mark.parametrize(
+    "file", sorted(f for f in template_files() if f.endswith(".py") and not f.startswith("tests/"))
+)
+def test_imports_point_down(file):
+    own = {name for names in LAYERS for name in names}
+    module = file.removesuffix(".py").replace("/", ".")
+    for node in ast.walk(ast.parse((TEMPLATE / file).read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            if name.split(".")[0] in own:
+                assert level(name) > level(module), f"{file} imports {name}"
+
+
+def test_a_usage_error_needs_no_torch(project):
+    script = "import sys; sys.path.insert(0, '.'); import main\n"
+    script += "try: main.main(['--model_name', 'nope'])\nfinally: print('torch' in sys.modules)"
+    result = project.python("-c", script)
+    assert (result.returncode, result.stdout.strip()) == (2, "False"), result.stderr
