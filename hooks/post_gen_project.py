@@ -6,7 +6,7 @@ from pathlib import Path
 ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
 # Which files go when an option has this value.
-UNCHOSEN = {
+UNCHOSEN: dict[str, dict[object, list[str]]] = {
     "example_models": {False: ["models/mnist.py", "models/gan.py", "tests/test_examples.py"]},
     "license": {"none": ["LICENSE"]},
 }

@@ -1,10 +1,13 @@
-"""Train, validate and test the model of --model_name on the data of --data_name."""
+"""Train, validate and test the model of --model_name on the data of --data_name.
+
+A run takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
+"""
 
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from args import Parser, UsageError
+from args import Parser, UsageError, count
 from modules import add_args, load, names
 from trainer_args import add_argparse_args
 
@@ -12,7 +15,7 @@ from trainer_args import add_argparse_args
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Return the flags of the program, the Trainer, the data and the model, from the command line or ``argv``."""
     parser = Parser(add_help=False)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the order of the data and all noise")
+    parser.add_argument("--seed", type=count, default=0, help="seed of the weights, the order of the data and all noise")
 
     # add all the available Trainer flags
     parser.set_defaults(default_root_dir="runs")
@@ -29,7 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     # let them add what they want
     own = add_args(load("data", chosen.data_name), parser)
     own = add_args(load("models", chosen.model_name), own)
-    return Parser(description=__doc__, parents=[own]).parse_args(argv)
+    return Parser(usage="%(prog)s [--flag value ...]", description=__doc__, parents=[own]).parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -13,10 +13,17 @@ ROOT = Path(__file__).parent
 
 
 def names(folder: str) -> list[str]:
-    """Return the names of the files and packages in ``folder`` ("models" or "data") that do not begin with "_"."""
+    """Return the names of the files and packages in ``folder`` ("models" or "data") that do not begin with "_".
+
+    Raises:
+        UsageError: there are none.
+    """
     files = [path.stem for path in (ROOT / folder).glob("*.py")]
     packages = [path.parent.name for path in (ROOT / folder).glob("*/__init__.py")]
-    return sorted(name for name in files + packages if not name.startswith("_"))
+    found = sorted(name for name in files + packages if not name.startswith("_"))
+    if not found:
+        raise UsageError(f"{ROOT / folder} holds no file to choose from: put one there")
+    return found
 
 
 def load(folder: str, name: str) -> Any:
