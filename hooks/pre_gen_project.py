@@ -9,7 +9,8 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 LONGEST_SLUG = 50
-TAG = re.compile("[{][{%#]")  # what the template engine reads as code
+# Control characters, line ends and what turns the direction of writing; what the template engine reads as code.
+NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|[{][{%#]")
 # Names that the project's folder or package would take away from what it imports or installs, or that Windows keeps.
 TAKEN = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "numpy", "pillow", "pytest", "mypy", "ruff"}
 TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -30,8 +31,8 @@ def complaint(answers: dict[str, object]) -> str | None:
         )
     for prompt in ("project_name", "description", "author_name", "author_email"):
         text = str(answers[prompt])
-        if not text.strip() or not text.isprintable() or TAG.search(text):
-            return f"{prompt}: {text!r} must be one line of text, without a template tag in it"
+        if not text.strip() or NOT_TEXT.search(text):
+            return f"{prompt}: {text!r} must be one line of plain text, without template tags"
     return None
 
 

@@ -70,7 +70,18 @@ def test_the_licence_is_the_one_chosen(bake, license_name):
 
 @pytest.mark.parametrize(
     "text",
-    ["O'Brien", '"Bob" Smith', "back\\slash \\n", "Zoë", "山田", "🚀 to the moon", "50 % & #1", "<b>", 'ends in \\"'],
+    [
+        "O'Brien",
+        '"Bob" Smith',
+        "back\\slash \\n",
+        "Zoë",
+        "山田",
+        "🚀 to the moon",
+        "👩\u200d🚀",
+        "50 % & #1",
+        "<b>",
+        'ends in \\"',
+    ],
 )
 def test_ordinary_names_come_out_as_typed(bake, text):
     project = bake(author_name=text, description=text, project_name=text, project_slug="name-test")

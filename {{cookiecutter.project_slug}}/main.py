@@ -15,7 +15,7 @@ from trainer_args import add_argparse_args
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Return the flags of the program, the Trainer, the data and the model, from the command line or ``argv``."""
     parser = Parser(add_help=False)
-    parser.add_argument("--seed", type=count, default=0, help="seed of the weights, the order of the data and all noise")
+    parser.add_argument("--seed", type=count, default=0, help="seed of weights, data order and all noise")
 
     # add all the available Trainer flags
     parser.set_defaults(default_root_dir="runs")
