@@ -7,6 +7,8 @@ import venv
 
 import pytest
 
+from tests.conftest import TEMPLATE, Project, template_files
+
 
 @pytest.mark.parametrize("examples", [True, False])
 def test_its_lint_types_and_tests_pass(bake, examples):
@@ -14,6 +16,20 @@ def test_its_lint_types_and_tests_pass(bake, examples):
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q"]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_template_itself_is_a_project_that_passes_its_tests():
+    template = Project(TEMPLATE)
+    result = template.python("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert template.files() == template_files()
+
+
+def test_help_lists_every_flag_of_the_trainer_but_those_of_objects(project):
+    signature = "import inspect, pytorch_lightning as pl; print(*inspect.signature(pl.Trainer).parameters)"
+    parameters = set(project.python("-c", signature).stdout.split())
+    listed = project.python("main.py", "--help").stdout.split()
+    assert {name for name in parameters if f"--{name}" not in listed} == {"callbacks", "plugins"}
 
 
 def test_pip_installs_it(bake, tmp_path):

@@ -36,6 +36,13 @@ def test_imports_point_down(file):
                 assert level(name) > level(module), f"{file} imports {name}"
 
 
+def test_only_the_chosen_modules_are_imported(project):
+    script = "import sys; sys.path.insert(0, '.'); import main; main.parse_args(['--model_name', 'my_model'])\n"
+    script += "print(sorted(name for name in sys.modules if name.startswith(('models.', 'data.'))))"
+    result = project.python("-c", script)
+    assert result.stdout.strip() == "['data.digits', 'models.my_model']", result.stderr
+
+
 def test_a_usage_error_needs_no_torch(project):
     script = "import sys; sys.path.insert(0, '.'); import main\n"
     script += "try: main.main(['--model_name', 'nope'])\nfinally: print('torch' in sys.modules)"

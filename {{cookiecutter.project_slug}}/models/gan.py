@@ -68,6 +68,9 @@ class GoodGAN(pl.LightningModule):
     Both networks learn from a pair of a real and a made image which of the two is real (relativistic loss:
     Jolicoeur-Martineau, https://arxiv.org/abs/1807.00734), with a penalty on the gradient of the scores of real images
     (R1: Mescheder et al., https://arxiv.org/abs/1801.04406).
+
+    On several devices it takes ``--strategy ddp_find_unused_parameters_true``: each of its two backward passes leaves
+    one network out.
     """
 
     monitor = "val_frechet"  # best.ckpt holds the weights of the epoch where this was lowest
@@ -169,7 +172,7 @@ def frechet_distance(fake: Tensor, real: Tensor) -> Tensor:
     Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X). 0 for equal sets; in units of squared grey level.
     """
     # In double precision on the CPU: some devices have no doubles.
-    sets = [F.interpolate(images, size=8, mode="area").flatten(1).double().cpu() for images in (fake, real)]
+    sets = [F.interpolate(images, size=8, mode="area").flatten(1).cpu().double() for images in (fake, real)]
     (mean_1, mean_2), (cov_1, cov_2) = zip(*((x.mean(0), x.T.cov(correction=0)) for x in sets), strict=True)
     values, vectors = torch.linalg.eigh(cov_1)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
