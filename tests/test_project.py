@@ -134,6 +134,46 @@ def test_a_model_dropped_in_is_on_the_command_line(bake, tmp_path):
     assert "--depth" in project.python("main.py", "--model_name", "my_net", "--help").stdout
 
 
+OWN_DATA = """
+import torch
+from argparse import ArgumentParser
+import pytorch_lightning as pl
+
+class Net(pl.LightningModule):
+    def __init__(self, hparams):
+        super().__init__()
+        self.save_hyperparameters(hparams)
+        self.layer = torch.nn.Linear(3, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).square().mean()
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.rand(64, 3), batch_size=self.hparams.batch_size)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+
+    @staticmethod
+    def add_model_specific_args(parent_parser):
+        parser = ArgumentParser(parents=[parent_parser])
+        parser.add_argument("--batch_size", type=int, default=32)
+        return parser
+"""
+
+
+def test_a_model_in_the_manner_of_the_old_page_brings_its_data(bake, tmp_path):
+    """Its own loader and --batch_size, a parser with -h, neither validation nor test: all as on the page."""
+    project = bake(project_slug="own-data")
+    (project.path / "models" / "net.py").write_text(OWN_DATA)
+    table = project.run("--model_name", "net", "--batch_size", "8", "--max_epochs", "2", cwd=tmp_path)
+    assert (tmp_path / table["run"] / "hparams.yaml").read_text() == "batch_size: 8\n"
+    assert (tmp_path / table["run"] / "checkpoints" / "last.ckpt").exists()
+    text = project.python("main.py", "--model_name", "net", "--help").stdout
+    assert text.count("--batch_size") == 1
+    assert "--num_workers" not in text
+
+
 def test_without_the_examples_the_stub_trains(bake, tmp_path):
     table = bake(example_models=False).run("--max_epochs", "5", cwd=tmp_path)
     assert float(table["test_accuracy"]) > 0.9

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from args import Parser, UsageError, count
-from modules import add_args, load, names
+from modules import add_args, brings_data, load, names
 from trainer_args import add_argparse_args
 
 
@@ -30,8 +30,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     chosen, _ = parser.parse_known_args(argv)
 
     # let them add what they want
-    own = add_args(load("data", chosen.data_name), parser)
-    own = add_args(load("models", chosen.model_name), own)
+    model_class = load("models", chosen.model_name)
+    own = add_args(model_class, parser)
+    if not brings_data(model_class):
+        own = add_args(load("data", chosen.data_name), own)
     return Parser(usage="%(prog)s [--flag value ...]", description=__doc__, parents=[own]).parse_args(argv)
 
 

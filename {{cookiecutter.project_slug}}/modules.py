@@ -51,6 +51,12 @@ def load(folder: str, name: str) -> Any:
     return found[0]
 
 
+def brings_data(model_class: Any) -> bool:
+    """Return whether a model has loaders of its own, and so takes no data module."""
+    base = import_module("pytorch_lightning").LightningModule
+    return model_class.train_dataloader is not base.train_dataloader
+
+
 def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser:
     """Return ``parent_parser`` with the flags that a model or data module class declares.
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,7 +19,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from args import UsageError
-from modules import load, own_args
+from modules import brings_data, load, own_args
 from trainer_args import from_argparse_args
 
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
@@ -45,9 +46,10 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
     pl.seed_everything(args.seed, workers=True, verbose=False)
-    model_class, data_class = load("models", args.model_name), load("data", args.data_name)
+    model_class = load("models", args.model_name)
     model = model_class(own_args(model_class, args))
-    data = data_class(own_args(data_class, args))
+    data_class = None if brings_data(model_class) else load("data", args.data_name)
+    data = data_class and data_class(own_args(data_class, args))
     trainer = build_trainer(args, run_dir, model, callbacks)
     try:
         trainer.fit(model, datamodule=data)
@@ -57,10 +59,14 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
             (trainer.validate, "validation_step", "val_dataloader"),
             (trainer.test, "test_step", "test_dataloader"),
         ):
-            if is_overridden(step, model) and is_overridden(loader, data):
+            if is_overridden(step, model) and is_overridden(loader, data or model):
                 evaluate(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
                 metrics.update(trainer.callback_metrics)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ValueError) as error:
+        # Lightning refuses some flags only when it sees the model and the data. What others raise is not about flags.
+        *_, (raised_in, _) = walk_tb(error.__traceback__)
+        if not raised_in.f_globals["__name__"].startswith("pytorch_lightning."):
+            raise
         raise UsageError(f"{args.model_name}: {error}") from error
     return {name: float(value) for name, value in metrics.items()}
 

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from pytorch_lightning import Callback
 
 from main import main, parse_args
 from train import train
@@ -75,6 +76,22 @@ def test_a_mistake_is_answered_in_one_line(argv, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert ": error: " in line
     assert not list(Path("runs").glob("*"))
+
+
+def test_flags_that_do_not_fit_the_data_are_answered_in_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*QUIET, "--val_check_interval", "1000"])
+    assert stop.value.code == 2
+    assert "val_check_interval" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_error_in_a_model_is_not_taken_for_one_in_the_flags(monkeypatch):
+    class Broken(Callback):
+        def on_train_start(self, trainer, model):
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        train(parse_args([*QUIET, "--max_epochs", "1"]), Path("run"), [Broken()])
 
 
 def test_a_folder_that_cannot_be_made_is_one_line():
