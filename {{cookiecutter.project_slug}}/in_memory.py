@@ -22,7 +22,7 @@ class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
 
     Args:
         size: number of samples in the data set.
-        batch_size: samples per batch and process; the last batch may be smaller.
+        batch_size: samples per batch and process; the last may be smaller, or larger by one.
         shuffle: draw a new order for every epoch, or keep that of the data.
         seed: with the epoch, decides the order.
         rank: which of the ``world_size`` processes this is.
@@ -43,7 +43,7 @@ class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
         return len(self.bounds) + 1
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
-        """Yield int64 tensors of at most ``batch_size`` indices."""
+        """Yield the indices of each batch, int64 [B]."""
         size = len(self.dataset)  # type: ignore[arg-type]
         # The factor keeps (seed, epoch) pairs apart: seed 0 in epoch 1 is not seed 1 in epoch 0.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)

@@ -97,8 +97,8 @@ def build_trainer(
 
 
 def checkpoints(folder: Path, model: pl.LightningModule) -> list[pl.Callback]:
-    """Return what writes ``best.ckpt``, by the model's ``monitor`` if it has one, and ``last.ckpt``."""
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    """Return what writes ``best.ckpt``, by the model's ``monitor`` if it has one, and ``last.ckpt``, every epoch."""
+    last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     monitor, mode = getattr(model, "monitor", None), getattr(model, "monitor_mode", "min")
     if monitor is None:
         return [last]

@@ -55,7 +55,7 @@ def add_argparse_args(parent_parser: ArgumentParser, *, use_argument_group: bool
         RuntimeError: ``parent_parser`` is an argument group.
     """
     if isinstance(parent_parser, _ArgumentGroup):
-        raise RuntimeError("Please only pass an ArgumentParser instance.")
+        raise RuntimeError("parent_parser must be an ArgumentParser, and is one of its groups")
     try:
         environment = vars(match_env_arguments())
     except ValueError as error:

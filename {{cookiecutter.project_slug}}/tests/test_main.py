@@ -85,7 +85,7 @@ def test_flags_that_do_not_fit_the_data_are_answered_in_one_line(capsys):
     assert "val_check_interval" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_error_in_a_model_is_not_taken_for_one_in_the_flags(monkeypatch):
+def test_an_error_in_a_model_is_not_taken_for_one_in_the_flags():
     class Broken(Callback):
         def on_train_start(self, trainer, model):
             raise ValueError("a bug")
@@ -108,6 +108,14 @@ def test_without_max_epochs_another_limit_is_the_only_one():
     assert metrics["train_loss"] > 0
     with Path("run/metrics.csv").open() as file:
         assert max(int(row["epoch"]) for row in csv.DictReader(file)) >= 29
+
+
+@pytest.mark.parametrize(
+    "argv", [["--check_val_every_n_epoch", "9"], ["--max_steps", "3"], ["--limit_val_batches", "0"]]
+)
+def test_the_last_weights_are_kept_however_validation_runs(argv):
+    run("--limit_train_batches", "2", "--max_epochs", "2", *argv)
+    assert Path("run/checkpoints/last.ckpt").exists()
 
 
 def test_help_shows_the_flags_of_the_chosen_model(capsys):
