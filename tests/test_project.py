@@ -18,6 +18,13 @@ def test_its_lint_types_and_tests_pass(bake, examples):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_python_of_the_readme_runs(project, tmp_path):
+    load_a_model, from_python = re.findall(r"```python\n(.*?)```", (project.path / "README.md").read_text(), re.DOTALL)
+    script = from_python + load_a_model.replace("runs/...", "runs/from-python")
+    result = project.python("-c", f"import sys; sys.path.insert(0, {str(project.path)!r})\n{script}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_template_itself_is_a_project_that_passes_its_tests():
     template = Project(TEMPLATE)
     result = template.python("-m", "pytest", "-q", "-p", "no:cacheprovider")
