@@ -76,7 +76,7 @@ def test_the_default_run_reads_digits_from_any_folder(project, tmp_path):
     )
     result = project.python("-c", reload, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "{'layer_1_dim': 128, 'layer_2_dim': 256, 'learning_rate': 0.002}"
+    assert result.stdout.strip() == "{'layer_1_dim': 128, 'layer_2_dim': 256, 'learning_rate': 0.003}"
 
 
 def test_a_run_shows_a_progress_bar(project, tmp_path):

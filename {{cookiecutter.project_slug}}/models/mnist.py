@@ -24,7 +24,7 @@ class LitMNIST(pl.LightningModule):
         group = parser.add_argument_group("LitMNIST")
         group.add_argument("--layer_1_dim", type=positive_int, default=128, help="units of the first layer")
         group.add_argument("--layer_2_dim", type=positive_int, default=256, help="units of the second layer")
-        group.add_argument("--learning_rate", type=positive_float, default=2e-3, help="step size of Adam")
+        group.add_argument("--learning_rate", type=positive_float, default=3e-3, help="step size of Adam")
         return parser
 
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
