@@ -128,6 +128,17 @@ def test_two_processes_share_one_run(project, tmp_path):
     assert float(table["test_accuracy"]) > 0.8
 
 
+@pytest.mark.slow
+def test_the_gan_names_the_strategy_it_takes_and_takes_it(project, tmp_path):
+    flags = ("--model_name", "gan", "--accelerator", "cpu", "--devices", "2", "--max_epochs", "2", "--strategy")
+    refused = project.python("main.py", *flags, "ddp", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "ddp_find_unused_parameters_true" in refused.stderr
+    table = project.run(*flags, "ddp_find_unused_parameters_true", cwd=tmp_path)
+    assert "test_frechet" in table
+
+
 def test_a_model_dropped_in_is_on_the_command_line(bake, tmp_path):
     project = bake(project_slug="drop-in")
     stub = (project.path / "models" / "my_model.py").read_text()

@@ -25,11 +25,6 @@ from trainer_args import from_argparse_args
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 LOG_EVERY_N_STEPS = 10
 
-# What Lightning says in every run and nobody can act on: data in memory needs no workers; a call of its own; adverts.
-warnings.filterwarnings("ignore", message=".*does not have many workers")
-warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
-
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
     """Fit the model, then validate and test the weights of its best epoch, where model and data can.
@@ -45,6 +40,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
     Raises:
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
+    hush_lightning()
     pl.seed_everything(args.seed, workers=True, verbose=False)
     model_class = load("models", args.model_name)
     model = model_class(own_args(model_class, args))
@@ -62,7 +58,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
             if is_overridden(step, model) and is_overridden(loader, data or model):
                 evaluate(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
                 metrics.update(trainer.callback_metrics)
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
         # Lightning refuses some flags only when it sees the model and the data. What others raise is not about flags.
         *_, (raised_in, _) = walk_tb(error.__traceback__)
         if not raised_in.f_globals["__name__"].startswith("pytorch_lightning."):
@@ -130,3 +126,15 @@ def new_run_dir(args: Namespace) -> Iterator[Path]:
 def is_first_process() -> bool:
     """Return whether this process, of all that a distributed run has, is the one that writes and prints."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def hush_lightning() -> None:
+    """Keep from the terminal what Lightning says in every run and nobody can act on."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory needs none
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(is_no_advert)
+
+
+def is_no_advert(record: logging.LogRecord) -> bool:
+    """Return whether a log record is about the run."""
+    return "Tip:" not in str(record.msg)

@@ -118,6 +118,18 @@ def test_the_last_weights_are_kept_however_validation_runs(argv):
     assert Path("run/checkpoints/last.ckpt").exists()
 
 
+def test_overfit_batches_repeats_its_batches():
+    seen = []
+
+    class Record(Callback):
+        def on_train_batch_start(self, trainer, model, batch, batch_idx):
+            seen.append(batch[1].tolist())
+
+    train(parse_args([*QUIET, "--overfit_batches", "2", "--max_epochs", "3"]), Path("run"), [Record()])
+    assert len(seen[0]) == 64
+    assert seen[:2] == seen[2:4] == seen[4:]
+
+
 def test_help_shows_the_flags_of_the_chosen_model(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--model_name", "my_model", "--data_name", "mnist", "--help"])
