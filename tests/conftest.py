@@ -73,10 +73,9 @@ def template_files():
 def options():
     """Return every (option, value) of cookiecutter.json that is a choice."""
     content = json.loads((ROOT / "cookiecutter.json").read_text())
-    choices = {"bool": [True, False]}
     return [
         (name, value)
         for name, default in content.items()
         if not name.startswith("_") and isinstance(default, (list, bool))
-        for value in (default if isinstance(default, list) else choices["bool"])
+        for value in (default if isinstance(default, list) else [True, False])
     ]

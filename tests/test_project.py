@@ -48,7 +48,7 @@ def test_pip_installs_it(bake, tmp_path):
     shown = subprocess.run([python, "-m", "pip", "show", "pip-test"], check=True, capture_output=True, text=True).stdout
     assert "Version: 0.1.0" in shown
     assert "Zoë" in shown
-    # trainer_args imports nothing heavy: proof that the modules are found from anywhere.
+    # From another folder: the project's modules are found, and they know where its models are.
     subprocess.run(
         [python, "-c", "import modules; assert 'mnist' in modules.names('models')"], check=True, cwd=tmp_path
     )

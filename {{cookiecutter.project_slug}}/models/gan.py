@@ -111,7 +111,7 @@ class GoodGAN(pl.LightningModule):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Take one step with each network."""
         real = batch[0].requires_grad_()
-        fake = self(torch.randn(len(real), self.hparams.latent_dim, device=self.device))
+        fake = self(torch.randn(len(real), self.hparams.latent_dim, device=real.device, dtype=real.dtype))
         discriminator_optimizer, generator_optimizer = self.optimizers()
 
         self.toggle_optimizer(discriminator_optimizer)
@@ -159,7 +159,7 @@ class GoodGAN(pl.LightningModule):
         self.real.clear()
         # The same random numbers each time: the distance is a function of the weights.
         z = torch.randn(len(real), self.hparams.latent_dim, generator=torch.Generator().manual_seed(0))
-        fake = self(z.to(self.device))
+        fake = self(z.to(next(self.parameters())))  # the device and type of the weights
         distance = frechet_distance(fake, real)
         self.log(f"{stage}_frechet", distance, prog_bar=True, batch_size=len(real), sync_dist=True)
         return fake
@@ -169,16 +169,20 @@ def frechet_distance(fake: Tensor, real: Tensor) -> Tensor:
     """Return the Fréchet distance of two sets of images [N, 1, 28, 28], as Gaussians in the space of 8x8 pixels.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), with the means m and covariances C of the 64 pixels (Dowson and
-    Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X). 0 for equal sets; in units of squared grey level.
+    Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X). 0 for equal sets; in units of squared grey level,
+    float32 on the device of ``real``, where processes can exchange it. NaN if a pixel is not finite.
     """
     # In double precision on the CPU: some devices have no doubles.
-    sets = [F.interpolate(images, size=8, mode="area").flatten(1).cpu().double() for images in (fake, real)]
+    sets = [F.interpolate(images.cpu().double(), size=8, mode="area").flatten(1) for images in (fake, real)]
+    if not all(pixels.isfinite().all() for pixels in sets):
+        return torch.full((), torch.nan, device=real.device)
     (mean_1, mean_2), (cov_1, cov_2) = zip(*((x.mean(0), x.T.cov(correction=0)) for x in sets), strict=True)
     values, vectors = torch.linalg.eigh(cov_1)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     # tr (C1 C2)^(1/2) is the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2).
     cross = torch.linalg.eigvalsh(root @ cov_2 @ root).clamp(min=0).sqrt().sum()
-    return (mean_1 - mean_2).square().sum() + cov_1.trace() + cov_2.trace() - 2 * cross
+    distance = (mean_1 - mean_2).square().sum() + cov_1.trace() + cov_2.trace() - 2 * cross
+    return distance.to(real.device, torch.float32)
 
 
 def write_grid(images: Tensor, path: Path) -> None:

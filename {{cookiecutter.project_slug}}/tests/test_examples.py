@@ -36,6 +36,14 @@ def test_gan_writes_samples_and_keeps_its_flags():
     assert gan(torch.randn(3, gan.hparams.latent_dim)).shape == (3, 1, 28, 28)
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_gan_takes_every_precision(precision):
+    """What it draws itself must have the type of its weights, which is not always float32."""
+    short = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_test_batches", "1", "--max_epochs", "1"]
+    metrics = train(parse_args([*QUIET, *short, "--model_name", "gan", "--precision", precision]), Path("run"))
+    assert metrics["test_frechet"] > 0
+
+
 def test_gan_survives_a_batch_of_one():
     """The slope of the standard deviation is infinite where nothing varies: the weights became NaN."""
     short = ["--batch_size", "1", "--limit_train_batches", "2", "--limit_val_batches", "1", "--max_epochs", "1"]
@@ -52,6 +60,7 @@ def test_frechet_distance_is_that_of_gaussians():
     spread = torch.nn.functional.interpolate(one, size=8, mode="area").flatten(1).var(0, unbiased=False).sum()
     assert frechet_distance(one, mean + 2 * (one - mean)) == pytest.approx(spread.item(), rel=1e-4)
     assert 0 < frechet_distance(one, other) < 0.1
+    assert frechet_distance(one * float("nan"), other).isnan()
 
 
 @pytest.mark.parametrize("number", [1, 5, 8, 9, 100])

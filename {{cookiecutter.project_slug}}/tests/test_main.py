@@ -101,11 +101,7 @@ def test_a_folder_that_cannot_be_made_is_one_line():
 
 
 def test_without_max_epochs_another_limit_is_the_only_one():
-    epochs = {"--max_steps": "1", "--max_time": "00:00:00:00", "--min_epochs": "1"}
-    for flag, value in epochs.items():
-        assert parse_args([flag, value]).max_epochs is None
-    metrics = run("--max_epochs", "none", "--max_steps", "90", "--limit_train_batches", "3")  # 30 epochs
-    assert metrics["train_loss"] > 0
+    run("--max_epochs", "none", "--max_steps", "90", "--limit_train_batches", "3")  # 30 epochs
     with Path("run/metrics.csv").open() as file:
         assert max(int(row["epoch"]) for row in csv.DictReader(file)) >= 29
 
