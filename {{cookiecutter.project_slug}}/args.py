@@ -1,25 +1,12 @@
-"""The pieces of the command line: a strict parser with one-line errors, and the number types of flags."""
+"""What declares a flag needs: types for ``add_argument``, and the error for what the user can mend."""
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, ArgumentTypeError
-from typing import Any, NoReturn
+from argparse import ArgumentTypeError
+
+from trainer_args import NO, YES
 
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message says what and how to mend it."""
-
-
-class Parser(ArgumentParser):
-    """An ArgumentParser that takes no abbreviations, shows defaults and answers a mistake in one line."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Take what ArgumentParser takes."""
-        # "resolve", for a model whose parser brings its own -h: it would clash with the one here.
-        kwargs |= {"conflict_handler": "resolve", "allow_abbrev": False}
-        super().__init__(formatter_class=ArgumentDefaultsHelpFormatter, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def positive_int(text: str) -> int:
@@ -45,3 +32,10 @@ def positive_float(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ArgumentTypeError(f"{text!r} is not a positive number")
     return number
+
+
+def yes_no(text: str) -> bool:
+    """Return ``text`` as a bool, for ``add_argument(type=yes_no, nargs="?", const=True)``: a switch."""
+    if text.lower() not in (*YES, *NO, "1", "0"):
+        raise ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text.lower() in (*YES, "1")

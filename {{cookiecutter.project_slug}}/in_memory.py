@@ -91,6 +91,10 @@ class InMemoryData(pl.LightningDataModule):
         """Return the test set in order."""
         return self._loader("test", shuffle=False)
 
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the test set in order, for want of data without labels."""
+        return self._loader("test", shuffle=False)
+
     def _loader(self, split: str, *, shuffle: bool) -> DataLoader[Any]:
         """Return batches of one split, for this process."""
         data, trainer = self.splits[split], self.trainer

@@ -1,25 +1,34 @@
 """Train, validate and test the model of --model_name on the data of --data_name.
 
-A run takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
+The first word may be validate, test or predict, to do only that with --ckpt_path FILE. Without it, or with fit, a run
+takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
 """
 
 import sys
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Sequence
+from functools import partial
 
-from args import Parser, UsageError, count
-from modules import add_args, brings_data, load, names
-from trainer_args import add_argparse_args
+from args import UsageError
+from command_line import Parser
+from completion import SCRIPTS, PrintScript, complete
+from modules import add_args, brings_data, declaration, names, whose
+from program_args import TRAINER_DEFAULTS, add_program_args, rare_flags, resolve
+from trainer_args import Trainer
+
+USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]"
 
 
-def parse_args(argv: Sequence[str] | None = None) -> Namespace:
-    """Return the flags of the program, the Trainer, the data and the model, from the command line or ``argv``."""
+def build_parser(argv: Sequence[str]) -> Parser:
+    """Return the parser for a command line: flags of the program, the Trainer, the data and the model that it names."""
     parser = Parser(add_help=False)
-    parser.add_argument("--seed", type=count, default=0, help="seed of weights, data order and all noise")
+    parser.set_defaults(**TRAINER_DEFAULTS)
 
-    # add all the available Trainer flags
-    parser.set_defaults(default_root_dir="runs")
-    add_argparse_args(parser)
+    # add all the available Trainer flags, and the program's own
+    Trainer.add_argparse_args(parser)
+    add_program_args(parser)
+    completing = "show the lines that make a shell complete this command line"
+    parser.add_argument("--completion", choices=list(SCRIPTS), action=PrintScript, default=SUPPRESS, help=completing)
 
     # figure out which model and which data to use
     models, data = names("models"), names("data")
@@ -30,28 +39,42 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     chosen, _ = parser.parse_known_args(argv)
 
     # let them add what they want
-    model_class = load("models", chosen.model_name)
-    own = add_args(model_class, parser)
-    if not brings_data(model_class):
-        own = add_args(load("data", chosen.data_name), own)
-    return Parser(usage="%(prog)s [--flag value ...]", description=__doc__, parents=[own]).parse_args(argv)
+    model = declaration("models", chosen.model_name)
+    own = add_args(model, parser)
+    if not brings_data(model):
+        own = add_args(declaration("data", chosen.data_name), own)
+    known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
+    return Parser(usage=USAGE, description=__doc__, parents=[own], rare=rare_flags(parser), whose=known_elsewhere)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Return the flags of the command line, or of ``argv``: flags win over config files, these over the environment."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and not argv[0].startswith("-"):
+        argv.insert(0, "--command")
+    return resolve(build_parser(argv).parse_args(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["--complete"]:  # from the shell, at a TAB
+        complete(argv[1:], build_parser)
+        return
     try:
         args = parse_args(argv)
-        from train import is_first_process, new_run_dir, train  # torch, only after the command line is found right
+        from runs import is_first_process, new_run_dir  # torch, only after the command line is found right
+        from train import run
 
         with new_run_dir(args) as run_dir:
-            metrics = train(args, run_dir)
+            table = run(args, run_dir)
     except UsageError as error:
         Parser().error(str(error))
     except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
         sys.exit(f"main.py: error: {error}")
     if is_first_process():
-        print(*(f"{name:<28}{value:.4f}" for name, value in sorted(metrics.items())), sep="\n")
-        print(f"{'run':<28}{run_dir}")
+        for name, value in [*sorted(table.items()), ("run", str(run_dir))]:
+            print(f"{name:<28}{value if isinstance(value, str) else format(value, '.4f')}")
 
 
 if __name__ == "__main__":

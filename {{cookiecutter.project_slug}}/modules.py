@@ -1,4 +1,4 @@
-"""Models and data modules by file name: models/mnist.py is ``--model_name mnist``. Only what is named is imported."""
+"""Models and data modules by file name: models/mnist.py is ``--model_name mnist``. Only what is named is read."""
 
 import sys
 import traceback
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from args import UsageError
+from declarations import read_declaration
 
 ROOT = Path(__file__).parent
 
@@ -51,10 +52,42 @@ def load(folder: str, name: str) -> Any:
     return found[0]
 
 
+def declaration(folder: str, name: str) -> Any:
+    """Return a class with the flags of ``folder/name.py``: read without torch, or where that cannot be, imported.
+
+    Raises:
+        UsageError: the file cannot be imported, or does not define exactly one model or data module.
+    """
+    try:
+        declared = read_declaration(ROOT, f"{folder}.{name}")
+        add_args(declared, ArgumentParser(add_help=False))
+    except Exception:
+        return load(folder, name)
+    return declared
+
+
 def brings_data(model_class: Any) -> bool:
-    """Return whether a model has loaders of its own, and so takes no data module."""
-    base = import_module("pytorch_lightning").LightningModule
-    return model_class.train_dataloader is not base.train_dataloader
+    """Return whether a model, or its declaration, has loaders of its own, and so takes no data module."""
+    own = [base for base in model_class.__mro__ if not base.__module__.startswith("pytorch_lightning.")]
+    return any("train_dataloader" in vars(base) for base in own)
+
+
+def whose(flag: str, model_name: str, data_name: str) -> str:
+    """Return which other models or data a flag belongs to, as "a flag of model gan, not mnist"; or nothing."""
+    for folder, kind, chosen in (("models", "model", model_name), ("data", "data", data_name)):
+        others = [name for name in names(folder) if name != chosen and flag in declared_flags(folder, name)]
+        if others:
+            return f"a flag of {kind} {' and '.join(others)}, not {chosen}"
+    return ""
+
+
+def declared_flags(folder: str, name: str) -> list[str]:
+    """Return the flags of ``folder/name.py``, as far as they can be told without importing it."""
+    try:
+        own = add_args(read_declaration(ROOT, f"{folder}.{name}"), ArgumentParser(add_help=False))
+    except Exception:  # it will be said when this one is asked for
+        return []
+    return [flag for action in own._actions for flag in action.option_strings]
 
 
 def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser:

@@ -1,29 +1,44 @@
-"""One training run in a directory of its own: seed, data, model, Trainer, metrics."""
+"""One run in a directory of its own: seed, data, model, Trainer, and then fit, validate, test or predict."""
 
 import logging
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
-from itertools import count
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_fabric.utilities.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from args import UsageError
+from callbacks import build_callbacks, build_loggers
 from modules import brings_data, load, own_args
-from trainer_args import from_argparse_args
+from predictions import write_predictions
+from runs import write_config
+from trainer_args import Trainer
 
-MAX_EPOCHS = 20  # Lightning's own default is 1,000
-LOG_EVERY_N_STEPS = 10
+LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
+STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
+
+
+def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
+    """Do what ``--command`` says, and return what is worth printing: metrics, or the file of predictions.
+
+    Args:
+        args: all flags, from ``main.parse_args``.
+        run_dir: where everything the run writes goes.
+
+    Raises:
+        UsageError: the Trainer, the model, the data or the checkpoint does not take the flags.
+    """
+    if args.command == "fit":
+        return {**train(args, run_dir)}
+    if args.command == "predict":
+        return {"predictions": str(predict(args, run_dir))}
+    return {**evaluate(args, run_dir)}
 
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
@@ -40,97 +55,125 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
     Raises:
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
+    model, data, trainer = build(args, run_dir, callbacks)
+    with usage_errors(args):
+        if args.auto_scale_batch_size or args.auto_lr_find:
+            trainer.tune(model, datamodule=data)
+        trainer.fit(model, datamodule=data, ckpt_path=args.ckpt_path, weights_only=True)
+        metrics = dict(trainer.callback_metrics)
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+        for command in ("validate", "test"):
+            if can(command, model, data):
+                getattr(trainer, command)(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+                metrics.update(trainer.callback_metrics)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
+    """Validate or test, as ``--command`` says, the weights in ``--ckpt_path``, and return the metrics.
+
+    Raises:
+        UsageError: as ``train``; or there is nothing to validate or test with.
+    """
+    model, data, trainer = build(args, run_dir)
+    with usage_errors(args):
+        go = getattr(trainer, args.command)
+        go(model, datamodule=data, ckpt_path=weights(args, model, data), weights_only=True, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def predict(args: Namespace, run_dir: Path) -> Path:
+    """Write what the model with the weights in ``--ckpt_path`` predicts, and return the file.
+
+    Raises:
+        UsageError: as ``train``; or there is nothing to predict, or the predictions cannot be written as a table.
+    """
+    path = Path(args.predictions or run_dir / "predictions.csv")
+    if path.exists():
+        raise UsageError(f"--predictions {path} exists already: name another file, or remove it")
+    if args.devices == "auto":
+        args = Namespace(**{**vars(args), "devices": 1})
+    model, data, trainer = build(args, run_dir)
+    if trainer.world_size > 1:
+        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
+    with usage_errors(args):
+        outputs = trainer.predict(model, datamodule=data, ckpt_path=weights(args, model, data), weights_only=True)
+    try:
+        write_predictions(outputs, path)
+    except ValueError as error:
+        raise UsageError(f"models/{args.model_name}.py: {error}") from error
+    return path
+
+
+def build(
+    args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()
+) -> tuple[pl.LightningModule, pl.LightningDataModule | None, Any]:
+    """Return the model, its data module unless it brings its own loaders, and Lightning's Trainer; write the flags.
+
+    Raises:
+        UsageError: the Trainer does not take the flags, or this machine cannot serve them.
+    """
     hush_lightning()
     pl.seed_everything(args.seed, workers=True, verbose=False)
     model_class = load("models", args.model_name)
     model = model_class(own_args(model_class, args))
     data_class = None if brings_data(model_class) else load("data", args.data_name)
     data = data_class and data_class(own_args(data_class, args))
-    trainer = build_trainer(args, run_dir, model, callbacks)
+    settings: dict[str, Any] = {"default_root_dir": run_dir, "logger": build_loggers(args.logger, run_dir) or False}
+    if args.command == "fit":
+        settings["callbacks"] = [*callbacks, *build_callbacks(args, run_dir, model)]
+    else:  # nothing to keep
+        settings["enable_checkpointing"] = False
     try:
-        trainer.fit(model, datamodule=data)
-        metrics = dict(trainer.callback_metrics)
-        best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-        for evaluate, step, loader in (
-            (trainer.validate, "validation_step", "val_dataloader"),
-            (trainer.test, "test_step", "test_dataloader"),
-        ):
-            if is_overridden(step, model) and is_overridden(loader, data or model):
-                evaluate(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-                metrics.update(trainer.callback_metrics)
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        # Lightning refuses some flags only when it sees the model and the data. What others raise is not about flags.
-        *_, (raised_in, _) = walk_tb(error.__traceback__)
-        if not raised_in.f_globals["__name__"].startswith("pytorch_lightning."):
-            raise
-        raise UsageError(f"{args.model_name}: {error}") from error
-    return {name: float(value) for name, value in metrics.items()}
+        trainer = Trainer.from_argparse_args(args, **settings)
+    except Exception as error:  # anything that goes wrong here comes from a flag
+        remedy = "" if args.accelerator in ("auto", "cpu") else " Any machine has --accelerator cpu."
+        raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
+    write_config(args, run_dir)
+    return model, data, trainer
 
 
-def build_trainer(
-    args: Namespace, run_dir: Path, model: pl.LightningModule, callbacks: Sequence[pl.Callback] = ()
-) -> pl.Trainer:
-    """Return Lightning's Trainer for the flags, with this project's defaults where a flag is not given.
+def can(command: str, model: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
+    """Return whether model and data have what a command needs."""
+    return is_overridden(STEP_OF[command], model) and is_overridden(LOADER_OF[command], data or model)
+
+
+def weights(args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str | None:
+    """Return the checkpoint to validate, test or predict with; None for the weights that the model starts with.
 
     Raises:
-        UsageError: the Trainer does not take the flags, or this machine cannot serve them.
+        UsageError: model or data do not have what the command needs.
     """
-    settings: dict[str, Any] = {"default_root_dir": run_dir, "callbacks": list(callbacks)}
-    if args.max_epochs is None and args.max_steps == -1 and args.max_time is None:
-        settings["max_epochs"] = max(MAX_EPOCHS, args.min_epochs or 0)
-    if args.log_every_n_steps is None and not args.barebones:
-        settings["log_every_n_steps"] = LOG_EVERY_N_STEPS
-    if args.logger is not False and not args.barebones:
-        settings["logger"] = CSVLogger(run_dir, name="", version="")
-    if args.enable_checkpointing is not False and not args.barebones:
-        settings["callbacks"] += checkpoints(run_dir / "checkpoints", model)
-    try:
-        trainer: pl.Trainer = from_argparse_args(args, **settings)
-    except Exception as error:  # anything that goes wrong here comes from a flag
-        remedy = "" if args.accelerator in ("auto", "cpu") and not args.gpus else " Any machine has --accelerator cpu."
-        raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
-    return trainer
-
-
-def checkpoints(folder: Path, model: pl.LightningModule) -> list[pl.Callback]:
-    """Return what writes ``best.ckpt``, by the model's ``monitor`` if it has one, and ``last.ckpt``, every epoch."""
-    last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    monitor, mode = getattr(model, "monitor", None), getattr(model, "monitor_mode", "min")
-    if monitor is None:
-        return [last]
-    return [ModelCheckpoint(folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False), last]
+    command, source = args.command, f"models/{args.model_name}.py" if data is None else f"data/{args.data_name}.py"
+    if not is_overridden(LOADER_OF[command], data or model):
+        raise UsageError(f"{source} has no {LOADER_OF[command]}, which {command} needs")
+    if not is_overridden(STEP_OF[command], model):
+        raise UsageError(f"models/{args.model_name}.py has no {STEP_OF[command]}, which {command} needs")
+    return None if args.ckpt_path == "none" else args.ckpt_path
 
 
 @contextmanager
-def new_run_dir(args: Namespace) -> Iterator[Path]:
-    """Make a directory below ``--default_root_dir`` for one run; take it away if the run fails before it writes there.
-
-    Of the processes of a distributed run, the first one makes it.
-    """
-    first = run_dir = Path(args.default_root_dir, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{args.model_name}")
-    for number in count(2):
-        try:
-            if is_first_process():
-                run_dir.mkdir(parents=True)
-            break
-        except FileExistsError:  # two runs started in the same second
-            run_dir = first.with_name(f"{first.name}_{number}")
+def usage_errors(args: Namespace) -> Iterator[None]:
+    """Turn what Lightning refuses only when it sees the model, the data and the checkpoint into a UsageError."""
     try:
-        yield run_dir
-    except BaseException:
-        with suppress(OSError):  # not empty, or never made
-            run_dir.rmdir()
-        raise
-
-
-def is_first_process() -> bool:
-    """Return whether this process, of all that a distributed run has, is the one that writes and prints."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+        yield
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        *_, (raised_in, _) = walk_tb(error.__traceback__)
+        if "Error(s) in loading state_dict" in str(error):
+            remedy = "give the flags it was made with, as in --config RUN/config.yaml"
+            raise UsageError(
+                f"--ckpt_path {args.ckpt_path} has other weights than these flags make: {remedy}"
+            ) from error
+        # What others raise is not about flags.
+        if not raised_in.f_globals["__name__"].startswith("pytorch_lightning."):
+            raise
+        raise UsageError(f"{args.model_name}: {error}") from error
 
 
 def hush_lightning() -> None:
     """Keep from the terminal what Lightning says in every run and nobody can act on."""
     warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory needs none
+    warnings.filterwarnings("ignore", message="Experiment logs directory")  # it holds config.yaml
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(is_no_advert)
 

@@ -1,4 +1,4 @@
-"""Trainer's flags on argparse: the four calls that Lightning 2.0 took away, for the Lightning that is installed.
+"""Trainer's flags on argparse: the calls that Lightning 2.0 took away, for the Lightning that is installed.
 
     from trainer_args import Trainer
 
@@ -7,44 +7,160 @@
 
 Names, types, defaults and help are read from the source of Lightning, not from a list kept here and without
 importing it: a flag that a new release brings is on the command line at once, and ``--help`` does not wait for torch.
+This file needs nothing but Lightning 2 and works in any script.
 """
 
 import ast
 import importlib
+import inspect
 import os
 import re
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
-from collections.abc import Iterator, Sequence
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache, partial
 from importlib.util import find_spec
-from inspect import cleandoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PLAIN_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "timedelta": timedelta}
-TYPE_NAMES = {bool: "yes/no", int: "int", float: "float", str: "text", list: "int,int,...", None: "none"}
+TYPE_NAMES = {bool: "yes|no", int: "int", float: "float", str: "text", list: "int,int,...", None: "none"}
 YES, NO = ("y", "yes", "t", "true", "on"), ("n", "no", "f", "false", "off")
+MOST_SHOWN = 9  # names that help shows of those that a flag takes; an error shows them all
 DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")  # days:hours:minutes:seconds, the text form of a timedelta
+
+# Parameters typed "str" that take a name: the files of Lightning that know the names, and what they look like there.
+CONNECTOR = "trainer/connectors/accelerator_connector.py"
+NAMES = {
+    "accelerator": {
+        "accelerators/*.py": r'register\(\s*"(\w+)"|^ +return "(\w+)"$',
+        CONNECTOR: r'accelerator_flag == "(\w+)"',
+    },
+    "strategy": {
+        "strategies/*.py": r'register\(\s*"(\w+)"|^    strategy_name = "(\w+)"|^ +\("(\w+)", (?:\w+, )?"\w+"\),$',
+        CONNECTOR: r'strategy_flag == "(\w+)"',
+    },
+    "devices": {CONNECTOR: r'devices_flag [!=]= "(\w+)"'},
+    "profiler": {"trainer/setup.py": r'"(\w+)": \w+Profiler\b'},
+    "gradient_clip_algorithm": {"utilities/enums.py": r'^    (?:VALUE|NORM) = "(\w+)"'},
+}
+LOGGERS = {"csv": "CSVLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger"}
+
+
+class Several(tuple[str, ...]):
+    """Names of which a flag takes one, or several with commas between them."""
 
 
 class Parameter(NamedTuple):
-    """One parameter of ``Trainer.__init__``; ``kinds`` holds the plain types and literal values it takes."""
+    """One parameter of a class; ``kinds`` holds the plain types and literal values it takes."""
 
     name: str
     kinds: tuple[Any, ...]
-    default: Any
-    help: str
+    default: Any = None
+    help: str = ""
 
 
-def add_argparse_args(parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
-    """Add a flag for every Trainer parameter that can be written as text.
+class Former(NamedTuple):
+    """A flag of Lightning 1.x: what it took, what it is called today, and the parameters it becomes, if it does."""
 
-    A flag's default is the environment variable ``PL_TRAINER_<NAME>``, else what ``parent_parser.set_defaults`` has
-    for it, else Trainer's own.
+    kinds: tuple[Any, ...]
+    name_today: str
+    today: Callable[[Any], dict[str, Any]] | None = None
+
+
+FORMER = {
+    "gpus": Former(
+        (int, list), "--accelerator gpu --devices", lambda n: {"accelerator": "gpu" if n else "cpu", "devices": n or 1}
+    ),
+    "tpu_cores": Former((int, list), "--accelerator tpu --devices", lambda n: {"accelerator": "tpu", "devices": n}),
+    "num_processes": Former((int,), "--accelerator cpu --devices", lambda n: {"accelerator": "cpu", "devices": n}),
+    "distributed_backend": Former(
+        ("ddp", "ddp_spawn", "ddp_cpu"),
+        "--strategy",
+        lambda name: {"strategy": "ddp_spawn", "accelerator": "cpu"} if name == "ddp_cpu" else {"strategy": name},
+    ),
+    "replace_sampler_ddp": Former((bool,), "--use_distributed_sampler", lambda on: {"use_distributed_sampler": on}),
+    "checkpoint_callback": Former((bool,), "--enable_checkpointing", lambda on: {"enable_checkpointing": on}),
+    "reload_dataloaders_every_epoch": Former(
+        (bool,), "--reload_dataloaders_every_n_epochs 1", lambda on: {"reload_dataloaders_every_n_epochs": int(on)}
+    ),
+    # No parameters any more, but calls and a callback: Trainer below makes them.
+    "resume_from_checkpoint": Former((str,), "trainer.fit(ckpt_path=...)"),
+    "auto_scale_batch_size": Former((bool, "power", "binsearch"), "Tuner(trainer).scale_batch_size(...)"),
+    "auto_lr_find": Former((bool, str), "Tuner(trainer).lr_find(...)"),
+    "progress_bar_refresh_rate": Former((int,), "the callback TQDMProgressBar(refresh_rate=...)"),
+}
+
+GONE = {
+    "amp_backend": "PyTorch's own is the only one, --precision 16-mixed turns it on",
+    "amp_level": "PyTorch's own mixed precision has no levels, --precision 16-mixed turns it on",
+    "auto_select_gpus": "name the devices, as in --devices 0,2",
+    "automatic_optimization": "the model sets self.automatic_optimization",
+    "enable_pl_optimizer": "it is always on",
+    "flush_logs_every_n_steps": "an argument of CSVLogger",
+    "ipus": "IPUs left Lightning in 2.3",
+    "log_gpu_memory": "the callback DeviceStatsMonitor",
+    "move_metrics_to_cpu": "move them in the model",
+    "multiple_trainloader_mode": "the mode of a CombinedLoader",
+    "prepare_data_per_node": "the data module sets self.prepare_data_per_node",
+    "process_position": "an argument of the callback TQDMProgressBar",
+    "stochastic_weight_avg": "the callback StochasticWeightAveraging",
+    "terminate_on_nan": "--detect_anomaly",
+    "track_grad_norm": "log it in on_before_optimizer_step, with lightning.pytorch.utilities.grad_norm",
+    "truncated_bptt_steps": "split the sequence in training_step, with manual optimization",
+    "weights_save_path": "--default_root_dir, or dirpath of the callback ModelCheckpoint",
+    "weights_summary": "--enable_model_summary, or the callback ModelSummary",
+}
+
+
+class TrainerFlag(Action):
+    """Store a value; the default is that of the environment, whatever ``set_defaults`` says before or after.
 
     Args:
+        *args: as for Action.
+        kinds: the plain types and literal values that the flag takes.
+        environment: the values of flags that are set there.
+        **kwargs: as for Action.
+    """
+
+    def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
+        """Make the flag."""
+        self._environment, self.words = environment, _words(kinds)
+        metavar = _describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))
+        super().__init__(*args, **{"type": partial(_convert, kinds), "metavar": metavar, **kwargs})
+
+    @property
+    def default(self) -> Any:
+        """Return the value for a flag that is not given."""
+        return self._environment.get(self.dest, self._default)
+
+    @default.setter
+    def default(self, value: Any) -> None:
+        self._default = value
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Store the value."""
+        setattr(namespace, self.dest, values)
+
+
+class GoneFlag(Action):
+    """Refuse a flag that Lightning 1.x had, and say what took its place."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Exit with status 2."""
+        parser.error(f"--{self.dest} is no flag of Lightning 2: {GONE[self.dest]}")
+
+
+def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
+    """Add a flag for every parameter of a class that can be written as text.
+
+    A flag of Trainer has as default the environment variable ``PL_TRAINER_<NAME>``, else what
+    ``parent_parser.set_defaults`` has for it, else Trainer's own. Flags of Lightning 1.x are taken, too.
+
+    Args:
+        cls: ``Trainer``, or a class of your own, such as a data module.
         parent_parser: where the flags go.
         use_argument_group: add to the parser, in a group of its own; if false, leave it and return a child of it.
 
@@ -55,54 +171,49 @@ def add_argparse_args(parent_parser: ArgumentParser, *, use_argument_group: bool
         RuntimeError: ``parent_parser`` is an argument group.
     """
     if isinstance(parent_parser, _ArgumentGroup):
-        raise RuntimeError("parent_parser must be an ArgumentParser, and is one of its groups")
+        raise RuntimeError("Please only pass an ArgumentParser instance, not one of its groups.")
     try:
-        environment = vars(match_env_arguments())
+        environment = vars(match_env_arguments()) if cls is Trainer else {}
     except ValueError as error:
         parent_parser.error(str(error))
     parser = parent_parser if use_argument_group else ArgumentParser(parents=[parent_parser], add_help=False)
-    group = parser.add_argument_group("Trainer")
-    for name, kinds, default, text in _flags():
-        preset = parent_parser.get_default(name)
-        # A switch may stand alone: --fast_dev_run is --fast_dev_run yes.
-        switch: dict[str, Any] = {"nargs": "?", "const": True} if bool in kinds else {}
-        group.add_argument(
-            f"--{name}",
-            type=partial(_convert, kinds),
-            default=environment.get(name, default if preset is None else preset),
-            help=text,
-            metavar=_describe(kinds),
-            **switch,
-        )
-    group.add_argument(
-        "--gpus",
-        type=partial(_convert, (int, list, None)),
-        help="name that Lightning 1.x had: --gpus 2 is --accelerator gpu --devices 2",
-        metavar=_describe((int, list)),
-    )
+    group = parser.add_argument_group(cls.__name__)
+    for parameter in _flags(cls):
+        _add_flag(group, parameter, environment, parent_parser.get_default(parameter.name))
+    if cls is Trainer:
+        group = parser.add_argument_group("Trainer of Lightning 1.x")
+        for name, former in FORMER.items():
+            text = f"what Lightning 1.x called {former.name_today}"
+            _add_flag(group, Parameter(name, former.kinds, help=text), environment, parent_parser.get_default(name))
+        for name in GONE:
+            group.add_argument(f"--{name}", action=GoneFlag, nargs="?", default=SUPPRESS, help=SUPPRESS)
     return parser
 
 
-def from_argparse_args(args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
-    """Return Lightning's Trainer, built from its flags in ``args``; ``kwargs`` win, other names in ``args`` are left.
+def from_argparse_args(cls: Any, args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
+    """Return an instance of a class, built from its flags in ``args``; what else is in ``args`` is left.
+
+    Args:
+        cls: ``Trainer``, or a class of your own.
+        args: the flags, or a parser that parses the command line first.
+        **kwargs: more parameters; they win.
 
     Raises:
-        TypeError: ``kwargs`` holds a name that Trainer does not take.
+        TypeError: ``kwargs`` holds a name that the class does not take.
         Exception: what Lightning raises for values that do not fit together or that this machine cannot serve.
     """
-    flags = vars(parse_argparser(args))
-    values = {parameter.name: flags[parameter.name] for parameter in _parameters() if parameter.name in flags}
-    today = _from_gpus(flags.get("gpus"))
-    trainer = Trainer(**{**values, **today, **kwargs})
-    if today and trainer.is_global_zero:
-        new = " ".join(f"--{name} {value}" for name, value in today.items())
-        print(f"--gpus {flags['gpus']} is now {new}", file=sys.stderr)
-    return trainer
+    flags = vars(parse_argparser(cls, args) if isinstance(args, ArgumentParser) else args)
+    names = [parameter.name for parameter in _parameters(cls)] + (list(FORMER) if cls is Trainer else [])
+    return cls(**{**{name: flags[name] for name in names if name in flags}, **kwargs})
 
 
-def parse_argparser(arg_parser: ArgumentParser | Namespace) -> Namespace:
-    """Return the flags as a namespace; a parser parses the command line first."""
-    return arg_parser.parse_args() if isinstance(arg_parser, ArgumentParser) else arg_parser
+def parse_argparser(cls: Any, arg_parser: ArgumentParser | Namespace) -> Namespace:
+    """Return the flags of a parser, which parses the command line, or of a namespace; a switch that is None is on."""
+    args = arg_parser.parse_args() if isinstance(arg_parser, ArgumentParser) else arg_parser
+    switches = {name for name, _, default, _ in _flags(cls) if isinstance(default, bool)}
+    return Namespace(
+        **{name: True if value is None and name in switches else value for name, value in vars(args).items()}
+    )
 
 
 def match_env_arguments() -> Namespace:
@@ -111,8 +222,9 @@ def match_env_arguments() -> Namespace:
     Raises:
         ValueError: a variable holds what its flag does not take.
     """
+    former = [Parameter(name, former.kinds) for name, former in FORMER.items()]
     values = {}
-    for name, kinds, _, _ in _flags():
+    for name, kinds, *_ in [*_flags(Trainer), *former]:
         variable = f"PL_TRAINER_{name.upper()}"
         if os.environ.get(variable):
             try:
@@ -122,24 +234,152 @@ def match_env_arguments() -> Namespace:
     return Namespace(**values)
 
 
-class Trainer:
-    """Lightning's Trainer with its argparse calls: what ``Trainer(...)`` builds is Lightning's own."""
+def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags with those of Lightning 1.x that were renamed under their names of today; say so on stderr."""
+    renamed: dict[str, Any] = {}
+    for name, former in FORMER.items():
+        if former.today and flags.get(name) is not None:
+            today = former.today(flags[name])
+            notice(
+                f"--{name} {_text(flags[name])}", " ".join(f"--{new} {_text(value)}" for new, value in today.items())
+            )
+            renamed |= today
+    rest = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
+    return rest | renamed
 
-    add_argparse_args = staticmethod(add_argparse_args)
-    from_argparse_args = staticmethod(from_argparse_args)
-    parse_argparser = staticmethod(parse_argparser)
+
+def notice(was: str, now: str) -> None:
+    """Say on stderr, from the first process, what a flag of Lightning 1.x became."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{was} is now {now}", file=sys.stderr)
+
+
+class ArgparseCalls:
+    """The calls that classes of Lightning 1.9 had."""
+
+    @classmethod
+    def add_argparse_args(cls, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
+        """Add a flag for every parameter that can be written as text; see ``add_argparse_args`` above."""
+        return add_argparse_args(cls, parent_parser, use_argument_group=use_argument_group)
+
+    @classmethod
+    def from_argparse_args(cls, args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
+        """Return an instance, built from its flags in ``args``; see ``from_argparse_args`` above."""
+        return from_argparse_args(cls, args, **kwargs)
+
+    @classmethod
+    def parse_argparser(cls, arg_parser: ArgumentParser | Namespace) -> Namespace:
+        """Return the flags of a parser or namespace; see ``parse_argparser`` above."""
+        return parse_argparser(cls, arg_parser)
+
+
+class LikeLightnings(type):
+    """Make ``isinstance(x, Trainer)`` true for what ``Trainer(...)`` builds."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        """Return whether this is a Trainer of Lightning's."""
+        return isinstance(instance, importlib.import_module(_lightning()).Trainer)
+
+
+class Trainer(ArgparseCalls, metaclass=LikeLightnings):
+    """Lightning's Trainer with its argparse calls: what ``Trainer(...)`` builds is Lightning's own.
+
+    ``trainer.tune(model)`` does, as in 1.9, what ``auto_scale_batch_size`` and ``auto_lr_find`` ask for.
+    """
+
     match_env_arguments = staticmethod(match_env_arguments)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Import Lightning, only now, and build its Trainer."""
-        return importlib.import_module(_lightning()).Trainer(*args, **kwargs)
+    def __new__(cls, **kwargs: Any) -> Any:
+        """Import Lightning, only now, and build its Trainer; parameters of 1.x become what they are today."""
+        kwargs = in_names_of_today(kwargs)
+        tuning = {name: kwargs.pop(name, False) for name in ("auto_scale_batch_size", "auto_lr_find")}
+        checkpoint = kwargs.pop("resume_from_checkpoint", None)
+        refresh_rate = kwargs.pop("progress_bar_refresh_rate", None)
+        if refresh_rate is not None:
+            kwargs |= _progress_bar(refresh_rate, kwargs)
+        if isinstance(kwargs.get("logger"), str):
+            loggers = importlib.import_module(f"{_lightning()}.loggers")
+            folder = kwargs.get("default_root_dir") or os.getcwd()
+            kwargs["logger"] = [
+                getattr(loggers, LOGGERS[name])(save_dir=folder) for name in kwargs["logger"].split(",")
+            ]
+        trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
+        if checkpoint is not None:
+            notice(f"--resume_from_checkpoint {checkpoint}", f"trainer.fit(ckpt_path={checkpoint!r})")
+            trainer.fit = partial(trainer.fit, ckpt_path=checkpoint)
+        trainer.tune = partial(_tune, trainer, **tuning)
+        return trainer
 
 
-def _from_gpus(gpus: int | list[int] | None) -> dict[str, Any]:
-    """Return what 1.x's ``--gpus`` means today."""
-    if gpus is None:
+def __getattr__(name: str) -> Any:
+    """Make ``LightningDataModule``, when it is asked for: Lightning's own, with the argparse calls."""
+    if name != "LightningDataModule":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    base = importlib.import_module(_lightning()).LightningDataModule
+    globals()[name] = type(base)(name, (base, ArgparseCalls), {"__module__": __name__})
+    return globals()[name]
+
+
+def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], preset: Any) -> None:
+    """Add one flag, and for a switch its hidden form --no_NAME."""
+    name, kinds, default, text = parameter
+    required = {"required": True} if default is inspect.Parameter.empty else {}
+    # A switch may stand alone: --fast_dev_run is --fast_dev_run yes.
+    switch: dict[str, Any] = {"nargs": "?", "const": True} if bool in kinds else {}
+    group.add_argument(
+        f"--{name}",
+        action=TrainerFlag,
+        kinds=kinds,
+        environment=environment,
+        default=None if required and preset is None else default if preset is None else preset,
+        help=text,
+        **required,
+        **switch,
+    )
+    if switch:
+        group.add_argument(f"--no_{name}", dest=name, action="store_const", const=False, help=SUPPRESS)
+
+
+def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that 1.x's ``progress_bar_refresh_rate`` means: 0 is no bar."""
+    if refresh_rate == 0:
+        notice("--progress_bar_refresh_rate 0", "--enable_progress_bar no")
+        return {"enable_progress_bar": False}
+    if kwargs.get("enable_progress_bar") is False:
         return {}
-    return {"accelerator": "gpu", "devices": gpus} if gpus != 0 else {"accelerator": "cpu"}
+    notice(f"--progress_bar_refresh_rate {refresh_rate}", f"the callback TQDMProgressBar(refresh_rate={refresh_rate})")
+    bar = importlib.import_module(f"{_lightning()}.callbacks").TQDMProgressBar(refresh_rate=refresh_rate)
+    callbacks = kwargs.get("callbacks") or []
+    return {"callbacks": [*(callbacks if isinstance(callbacks, list) else [callbacks]), bar]}
+
+
+def _tune(
+    trainer: Any, model: Any, *args: Any, auto_scale_batch_size: bool | str, auto_lr_find: bool | str, **kwargs: Any
+) -> dict[str, Any]:
+    """Do what ``trainer.tune(model, ...)`` did in 1.9: find what was asked for, set it and return it."""
+    found = {}
+    tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
+    # The search begins with the weights of the model, resumes nothing, and is not cut short by few epochs.
+    fit, max_epochs = vars(trainer).pop("fit", None), trainer.fit_loop.max_epochs
+    trainer.fit_loop.max_epochs = -1
+    if auto_scale_batch_size:
+        mode = "power" if auto_scale_batch_size is True else auto_scale_batch_size
+        notice("--auto_scale_batch_size", f"Tuner(trainer).scale_batch_size(model, mode={mode!r})")
+        found["scale_batch_size"] = tuner.scale_batch_size(model, *args, mode=mode, **kwargs)
+    if auto_lr_find:
+        notice("--auto_lr_find", "Tuner(trainer).lr_find(model)")
+        found["lr_find"] = tuner.lr_find(model, *args, attr_name="" if auto_lr_find is True else auto_lr_find, **kwargs)
+    trainer.fit_loop.max_epochs = max_epochs
+    if fit is not None:
+        trainer.fit = fit
+    return found
+
+
+def _text(value: Any) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _convert(kinds: Sequence[Any], text: str) -> Any:
@@ -150,6 +390,8 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     for literal in kinds:
         if not isinstance(literal, type) and word == str(literal):
             return literal
+        if isinstance(literal, Several) and set(word.split(",")) <= set(literal):
+            return word
     if bool in kinds and word in (*YES, *NO):
         return word in YES
     if bool in kinds and int not in kinds and word in ("0", "1"):
@@ -160,7 +402,9 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
         return [int(item) for item in re.findall(r"\d+", word)]
     if str in kinds and (timedelta not in kinds or DURATION.fullmatch(word)):
         return text
-    raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}")
+    near = get_close_matches(word, _words(kinds), n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}{meant}")
 
 
 def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
@@ -183,50 +427,108 @@ def _describe(kinds: Sequence[Any]) -> str:
     names = dict(TYPE_NAMES)
     if timedelta in kinds:  # the one text such a flag takes
         names[str] = "DD:HH:MM:SS"
-    return "|".join(dict.fromkeys(names.get(kind, str(kind)) for kind in kinds if kind is not timedelta))
+    texts = [
+        ",".join(kind) if isinstance(kind, Several) else names.get(kind, str(kind))
+        for kind in kinds
+        if kind is not timedelta
+    ]
+    return "|".join(dict.fromkeys(texts))
+
+
+def _words(kinds: Sequence[Any]) -> list[str]:
+    """Return the words that a flag takes, of those that can be listed."""
+    words = ["yes", "no"] * (bool in kinds)
+    for kind in kinds:
+        words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type))
+    return words
 
 
 def _lightning() -> str:
-    """Return the name of the installed Lightning: ``pytorch_lightning`` or ``lightning.pytorch``."""
+    """Return the name of the installed Lightning, ``pytorch_lightning`` or ``lightning.pytorch``.
+
+    If both are, the one that the program has imported.
+    """
     # Only top-level names are looked up: to find lightning.pytorch, find_spec would import lightning.
-    for top, name in (("pytorch_lightning", "pytorch_lightning"), ("lightning", "lightning.pytorch")):
-        if find_spec(top):
-            return name
-    raise ModuleNotFoundError("Lightning is not installed: pip install pytorch-lightning")
+    names = [name for name in ("pytorch_lightning", "lightning.pytorch") if find_spec(name.split(".")[0])]
+    if not names:
+        raise ModuleNotFoundError("Lightning is not installed: pip install pytorch-lightning")
+    return next((name for name in names if name in sys.modules), names[0])
 
 
-def _flags() -> list[Parameter]:
+def _flags(cls: Any) -> list[Parameter]:
     """Return the parameters that can be written as text: all but those that take objects only."""
-    return [parameter for parameter in _parameters() if set(parameter.kinds) - {None}]
+    return [parameter for parameter in _parameters(cls) if set(parameter.kinds) - {None}]
 
 
 @cache
-def _parameters() -> tuple[Parameter, ...]:
-    """Return the parameters of the installed ``Trainer.__init__``, in its order."""
-    module = f"{_lightning()}.trainer.trainer"
+def _parameters(cls: Any) -> tuple[Parameter, ...]:
+    """Return the parameters of a class, in its order; those of Trainer without importing it."""
+    if cls is Trainer:
+        return tuple(_parameters_in_source(f"{_lightning()}.trainer.trainer"))
+    texts = _docstring_args(cls.__doc__ or "") | _docstring_args(cls.__init__.__doc__ or "")
+    return tuple(
+        Parameter(
+            name,
+            tuple(dict.fromkeys(_annotated_kinds(parameter, cls.__module__))),
+            parameter.default,
+            texts.get(name, ""),
+        )
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    )
+
+
+def _annotated_kinds(parameter: inspect.Parameter, module: str) -> Iterator[Any]:
+    """Yield the plain types and literal values that a parameter of a class at hand is annotated with."""
+    annotation = parameter.annotation
+    if annotation is not parameter.empty:
+        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        yield from _kinds(ast.parse(text, mode="eval").body, module)
+
+
+def _parameters_in_source(module: str) -> Iterator[Parameter]:
+    """Yield the parameters of ``Trainer.__init__`` as the source of its module has them."""
     trainer = next(node for node in _body(module) if isinstance(node, ast.ClassDef) and node.name == "Trainer")
     init = next(node for node in trainer.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     texts = _docstring_args(ast.get_docstring(init) or "")
-    return tuple(
-        Parameter(
-            name=argument.arg,
-            kinds=tuple(dict.fromkeys(_kinds(argument.annotation, module))),
-            default=ast.literal_eval(default) if default else None,
-            help=texts.get(argument.arg, "").replace("%", "%%"),
-        )
-        for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-    )
+    for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
+        kinds = list(_kinds(argument.annotation, module))
+        if argument.arg == "logger":
+            kinds.append(Several(LOGGERS))
+        names = _names(argument.arg, module) if argument.arg in NAMES else []
+        if names and str in kinds:
+            kinds[kinds.index(str) : kinds.index(str) + 1] = names
+        value = ast.literal_eval(default) if default else None
+        yield Parameter(argument.arg, tuple(dict.fromkeys(kinds)), value, texts.get(argument.arg, ""))
+
+
+def _names(parameter: str, module: str) -> list[str]:
+    """Return the names that a parameter takes: those in Lightning's source, and those this program registered."""
+    lightning, folder = module.removesuffix(".trainer.trainer"), _path(module).parents[1]
+    found = {
+        match[match.lastindex or 0]
+        for pattern, form in NAMES[parameter].items()
+        for path in folder.glob(pattern)
+        for match in re.finditer(form, path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    plural = {"accelerator": "accelerators", "strategy": "strategies"}.get(parameter)
+    registered = getattr(sys.modules.get(f"{lightning}.{plural}"), f"{parameter.title()}Registry", {})
+    return sorted({*found, *registered}, key=lambda name: (len(name), name))
 
 
 def _kinds(annotation: ast.expr | None, module: str) -> Iterator[Any]:
     """Yield the plain types and literal values in an annotation of ``module``; nothing for types of objects."""
     match annotation:
+        case ast.Attribute(attr=name):  # typing.Optional, pathlib.Path
+            yield from _kinds(ast.Name(name), "")
         case ast.Constant(value=None):
             yield None
         case ast.Name(id=name) if name in PLAIN_TYPES:
             yield PLAIN_TYPES[name]
         case ast.Name(id=name):  # an alias such as _PRECISION_INPUT, or a class
             yield from _definition(name, module)
+        case ast.Subscript(value=ast.Attribute(attr=name), slice=inner):
+            yield from _kinds(ast.Subscript(ast.Name(name), inner), module)
         case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
             yield from (*_kinds(inner, module), None)
         case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=members)):
@@ -254,22 +556,29 @@ def _definition(name: str, module: str) -> Iterator[Any]:
 
 @cache
 def _body(module: str) -> list[ast.stmt]:
-    """Return the parsed statements of a module, found without importing it or its parents."""
+    """Return the parsed statements of a module; nothing for one that has no source."""
+    path = _path(module)
+    return ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+
+
+def _path(module: str) -> Path:
+    """Return the file of a module, found without importing it or its parents."""
     top, *parts = module.split(".")
-    spec = find_spec(top)
-    if spec is None or not spec.submodule_search_locations:
-        return []
-    path = Path(spec.submodule_search_locations[0], *parts)
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(path.read_text(encoding="utf-8")).body
+    spec = find_spec(top) if top not in ("", "__main__") else None
+    if spec is None:
+        return Path()
+    folders = spec.submodule_search_locations
+    path = Path(folders[0], *parts) if folders else Path(spec.origin or "")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:
     """Return the text of each entry of a Google-style ``Args:`` section, on one line and without markup or default."""
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", cleandoc(docstring), re.MULTILINE | re.DOTALL)
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
     if section is None:
         return {}
-    entries = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section[1], re.MULTILINE | re.DOTALL)
+    entries = re.findall(r"^    (\w+)(?: \([^)]*\))?: (.*?)(?=^    \w|\Z)", section[1], re.MULTILINE | re.DOTALL)
     texts = {name: " ".join(text.split()) for name, text in entries}
     plain = {name: re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "") for name, text in texts.items()}
-    return {name: re.sub(r"\s*Default: .*$", "", text) for name, text in plain.items()}
+    without_default = {name: re.sub(r"\s*Default: .*$", "", text) for name, text in plain.items()}
+    return {name: text.replace("%", "%%") for name, text in without_default.items()}

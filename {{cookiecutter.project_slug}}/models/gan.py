@@ -142,6 +142,10 @@ class GoodGAN(pl.LightningModule):
         """Collect the real images."""
         self.real.append(batch[0])
 
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return new images [B, 1, 28, 28], as many as there are in the batch."""
+        return {"image": self(torch.randn(len(batch[0]), self.hparams.latent_dim).to(next(self.parameters())))}
+
     def on_validation_epoch_end(self) -> None:
         """Log val_frechet; during training, write a grid of samples."""
         samples = self._compare("val")

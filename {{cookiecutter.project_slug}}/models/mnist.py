@@ -53,6 +53,11 @@ class LitMNIST(pl.LightningModule):
         """Log test_loss and test_accuracy."""
         self._step(batch, "test")
 
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the most probable class of each image, int64 [B], and its probability, float [B]."""
+        probability, label = self(batch[0]).softmax(1).max(1)
+        return {"label": label, "probability": probability}
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam over all layers."""
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)

@@ -1,0 +1,203 @@
+"""The parser of the command line: strict, with config files, one-line errors and help in two lengths."""
+
+import re
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentError,
+    ArgumentParser,
+    ArgumentTypeError,
+    HelpFormatter,
+    Namespace,
+    _AppendAction,
+)
+from collections.abc import Callable, Container, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from args import yes_no
+
+
+class Parser(ArgumentParser):
+    """An ArgumentParser that takes no abbreviations, reads ``--config`` files and answers a mistake in one line.
+
+    Args:
+        rare: names of the flags that only ``--help_all`` shows.
+        whose: returns where an unknown flag is known, as in "a flag of model gan, not mnist", or nothing.
+        **kwargs: what ArgumentParser takes.
+    """
+
+    def __init__(
+        self, *, rare: Container[str] = (), whose: Callable[[str], str] = lambda flag: "", **kwargs: Any
+    ) -> None:
+        """Build the parser."""
+        # "resolve", for a model whose parser brings its own -h: it would clash with the one here.
+        super().__init__(formatter_class=Formatter, conflict_handler="resolve", allow_abbrev=False, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own takes -1e-3 for a flag
+        self.rare, self.whose = rare, whose
+        if self.add_help:
+            self.add_argument("--help_all", action=HelpAll, nargs=0, default=SUPPRESS, help="show every flag and exit")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the flags, and the words of the command line that are unknown."""
+        flags, unknown, _ = self._parse(args, namespace)
+        return flags, unknown
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the flags; exit with status 2 if there is more, on the command line or in a config file."""
+        flags, unknown, unknown_settings = self._parse(args, namespace)
+        for word in unknown:
+            self.error(self._explain(word.split("=")[0]) if word.startswith("-") else f"unexpected word {word!r}")
+        for file, name in unknown_settings:
+            self.error(f"{file}: {self._explain(f'--{name}')}")
+        return flags
+
+    def _parse(self, args: Any, namespace: Any) -> tuple[Namespace, list[str], list[tuple[str, str]]]:
+        """Return the flags, the unknown words, and the file and name of each unknown setting.
+
+        What a config file sets is in the namespace before argparse begins, so flags win over it, and it over defaults.
+        """
+        flags = Namespace() if namespace is None else namespace
+        given, unknown_settings = set(vars(flags)), []
+        for file in self._config_files(args):
+            for name, setting in self._read_config(file).items():
+                action = next(
+                    (each for each in self._actions if name == each.dest or f"--{name}" in each.option_strings), None
+                )
+                if action is None:
+                    unknown_settings.append((file, name))
+                elif action.dest not in given:
+                    self._apply(action, name, setting, flags, file)
+        flags, unknown = super().parse_known_args(args, flags)
+        return flags, unknown, unknown_settings
+
+    def _config_files(self, args: Sequence[str] | None) -> list[str]:
+        """Return the files that a command line names after ``--config``."""
+        config = self._option_string_actions.get("--config")
+        if config is None:
+            return []
+        reader = ArgumentParser(add_help=False, allow_abbrev=False)
+        reader.error = self.error  # type: ignore[method-assign]
+        reader._add_action(config)
+        return reader.parse_known_args(args)[0].config or []
+
+    def _read_config(self, file: str) -> dict[str, Any]:
+        """Return the names in a YAML file, each with a text as on the command line, a list of texts, or None."""
+        import yaml  # 20 ms, for those who have a file
+
+        class Texts(yaml.BaseLoader):
+            """Reads all as text, but null: what a text means is for the flag to say."""
+
+        Texts.add_implicit_resolver("null", re.compile(r"^(null|Null|NULL|~|)$"), None)
+        Texts.add_constructor("null", lambda loader, node: None)
+        try:
+            content = yaml.load(Path(file).read_text(encoding="utf-8"), Texts) or {}
+        except (OSError, UnicodeError, yaml.YAMLError) as error:
+            self.error(f"--config {file} cannot be read: {error}")
+        if (
+            not isinstance(content, dict)
+            or any(isinstance(value, dict) for value in content.values())
+            or None in content
+        ):
+            self.error(f"--config {file} must have one flag a line, as in max_epochs: 3")
+        if "config" in content:
+            self.error(f"--config {file} names another one: give both on the command line, --config FIRST SECOND")
+        return content
+
+    def _apply(self, action: Action, name: str, setting: Any, flags: Namespace, file: str) -> None:
+        """Put a setting into ``flags``, by the type, choices and number of values of its flag."""
+        action.required = False
+        if setting is None:
+            setattr(flags, action.dest, None)
+            return
+        texts = [setting] if isinstance(setting, str) else setting
+        texts = [re.sub(r"^([-+]?)\.(?=inf|nan)", r"\1", text, flags=re.IGNORECASE) for text in texts]  # YAML's .inf
+        try:
+            if action.nargs == 0:  # store_true and such: on the command line they have no value, here they do
+                setattr(flags, action.dest, yes_no(setting))
+            elif isinstance(action, _AppendAction) and action.nargs is None:
+                setattr(flags, action.dest, [self._get_values(action, [text]) for text in texts])
+            elif isinstance(action.nargs, int) and len(texts) != action.nargs:
+                raise ArgumentError(action, f"expected {action.nargs} values")
+            else:
+                values = self._get_values(action, [",".join(texts)] if action.nargs in (None, "?") else texts)
+                action(self, flags, values, f"--{name}")
+        except (ArgumentError, ArgumentTypeError) as error:
+            self.error(f"{file}: {name}: {getattr(error, 'message', error)}")
+
+    def _explain(self, flag: str) -> str:
+        """Return what is wrong with an unknown flag: of another model, or misspelt."""
+        if whose := self.whose(flag):
+            return f"{flag} is {whose}"
+        flags = [name for name, action in self._option_string_actions.items() if action.help != SUPPRESS]
+        longer = [name for name in flags if len(flag) > 2 and name.startswith(flag)]
+        near = (longer or get_close_matches(flag.replace("-", "_").replace("__", "--", 1), flags, cutoff=0.7))[:3]
+        return f"unknown flag {flag}" + (f", did you mean {' or '.join(near)}?" if near else "")
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        """Raise ArgumentError if ``value`` is not one of the choices, and name the nearest."""
+        if action.choices is not None and value not in action.choices:
+            near = get_close_matches(str(value), list(map(str, action.choices)), n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ArgumentError(action, f"{value!r} is not one of {', '.join(map(str, action.choices))}{meant}")
+
+    def format_help(self, *, everything: bool = False) -> str:
+        """Return the help, in full or without what is rare."""
+        formatter = self.formatter_class(prog=self.prog)
+        formatter.everything = everything  # type: ignore[attr-defined]
+        formatter.add_usage(self.usage, self._actions, [])
+        formatter.add_text(self.description)
+        # What is longest, and shown in part, comes last.
+        for group in sorted(
+            self._action_groups, key=lambda group: any(action.dest in self.rare for action in group._group_actions)
+        ):
+            formatter.start_section(group.title)
+            formatter.add_arguments(
+                action for action in group._group_actions if everything or action.dest not in self.rare
+            )
+            formatter.end_section()
+        return formatter.format_help()
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message on one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+class HelpAll(Action):
+    """Print the help of every flag and exit."""
+
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Print and exit."""
+        print(parser.format_help(everything=True), end="")
+        parser.exit()
+
+
+class Formatter(HelpFormatter):
+    """Help with defaults, choices written a|b, and of long texts the first sentence, unless everything is asked for."""
+
+    everything = False
+
+    def __init__(self, prog: str) -> None:
+        """Leave room for the names of flags."""
+        super().__init__(prog, max_help_position=34)
+
+    def _metavar_formatter(self, action: Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if action.metavar is None and action.choices is not None:
+            choices = "|".join(map(str, action.choices))
+            return lambda size: (choices,) * size
+        if action.option_strings:  # what it takes says more than its name again
+            default_metavar = getattr(action.type or str, "__name__", "value").replace("str", "text")
+        return super()._metavar_formatter(action, default_metavar)
+
+    def _expand_help(self, action: Action) -> str:
+        text = action.help or ""
+        if not self.everything:
+            text = re.split(r"(?<=[a-z`)])\. ", text)[0].rstrip(".")
+        if action.default not in (None, SUPPRESS):
+            switch = {True: "yes", False: "no"} if isinstance(action.default, bool) else {}
+            text += f" (default: {switch.get(action.default, action.default)})".replace("%", "%%")
+        try:
+            return text % {**vars(action), "prog": self._prog}
+        except (TypeError, ValueError, KeyError):  # a plain per cent sign
+            return text.replace("%%", "%")

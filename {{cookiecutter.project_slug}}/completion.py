@@ -1,0 +1,86 @@
+"""Completion of the command line: what the shell asks at a TAB, and the lines that make it ask."""
+
+import shlex
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from args import UsageError
+from command_line import Parser
+from program_args import COMMANDS
+
+MAIN = Path(__file__).with_name("main.py")
+
+# Each asks `python main.py --complete WORDS`, where the last word is the one at the cursor, if the script is this
+# project's main.py. Where that has nothing to say, and for other scripts, the shell completes file names.
+SCRIPTS = {
+    "bash": """
+_complete_main_py() {
+    [[ ${COMP_WORDS[1]} -ef MAIN ]] || return 0
+    local IFS=$'\n'
+    COMPREPLY=($("${COMP_WORDS[0]}" MAIN --complete "${COMP_WORDS[@]:2:COMP_CWORD-1}" 2>/dev/null))
+}
+complete -o default -F _complete_main_py python python3
+""",
+    "zsh": """
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_complete_main_py() {
+    [[ $words[2] -ef MAIN ]] || { _files; return }
+    local -a found=("${(@f)$("$words[1]" MAIN --complete "${(@)words[3,CURRENT]}" 2>/dev/null)}")
+    [[ -n $found ]] && compadd -- $found || _files
+}
+compdef _complete_main_py python python3
+""",
+    "fish": """
+function _complete_main_py
+    set -l words (commandline -opc) (commandline -ct)
+    test (path resolve -- $words[2]) = MAIN; or return
+    $words[1] MAIN --complete $words[3..] 2>/dev/null
+end
+complete -c python -c python3 -a '(_complete_main_py)'
+""",
+}
+
+
+class PrintScript(Action):
+    """Print the lines that make a shell complete the command lines of this project, and exit."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Print and exit."""
+        print(SCRIPTS[values].strip().replace("MAIN", shlex.quote(str(MAIN.resolve()))))
+        parser.exit()
+
+
+def complete(words: Sequence[str], build_parser: Callable[[Sequence[str]], Parser]) -> None:
+    """Print what the last of ``words`` can become, for the model and data that the others name."""
+    typed = list(words[:-1])
+    if typed and typed[-1].startswith("--"):
+        typed.pop()  # its value is what is being typed
+    try:
+        parser = build_parser(typed)
+    except (SystemExit, UsageError):  # what is typed so far is wrong; its flags can still be completed
+        parser = build_parser([])
+    print("\n".join(completions(parser, words)))
+
+
+def completions(parser: Parser, words: Sequence[str]) -> list[str]:
+    """Return what the last of ``words``, which may be empty, can become: a command, a flag, or a value of the flag."""
+    *before, word = [word for word in words if word != "="] or [""]  # bash makes words of --flag=value
+    flag, equals, start = word.partition("=")
+    if equals:
+        return [f"{flag}={value}" for value in values(parser, flag) if value.startswith(start)]
+    found = [value for value in values(parser, before[-1] if before else "") if value.startswith(word)]
+    if word.startswith("-"):
+        found += [
+            name
+            for name, action in parser._option_string_actions.items()
+            if action.help != SUPPRESS and name.startswith(word)
+        ]
+    return found if before else found + [command for command in COMMANDS if command.startswith(word)]
+
+
+def values(parser: Parser, flag: str) -> list[str]:
+    """Return the words that a flag takes, where they can be listed."""
+    action = parser._option_string_actions.get(flag)
+    return [str(value) for value in getattr(action, "words", None) or getattr(action, "choices", None) or []]

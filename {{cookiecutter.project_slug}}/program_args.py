@@ -1,0 +1,164 @@
+"""The flags of the program itself: what to run, when to stop, what to keep and to log."""
+
+import re
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import Any
+
+from args import UsageError, count, positive_float, positive_int, yes_no
+from trainer_args import TrainerFlag, in_names_of_today, notice
+
+COMMANDS = ("fit", "validate", "test", "predict")
+MAX_EPOCHS = 20  # Lightning's own default is 1,000
+TRAINER_DEFAULTS = {
+    "default_root_dir": "runs",
+    "logger": "csv",
+    "log_every_n_steps": 10,  # Lightning's own is 50, more than an epoch of the bundled digits
+}
+USED_MOST = {  # of Trainer's flags; --help shows them, --help_all the others too
+    "accelerator",
+    "devices",
+    "strategy",
+    "precision",
+    "logger",
+    "fast_dev_run",
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "limit_train_batches",
+    "overfit_batches",
+    "val_check_interval",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "deterministic",
+    "profiler",
+    "default_root_dir",
+}
+
+
+def add_program_args(parser: ArgumentParser) -> None:
+    """Add the flags of the program."""
+    group = parser.add_argument_group("program")
+    group.add_argument("--command", choices=COMMANDS, default="fit", help=SUPPRESS)  # main puts the first word here
+    group.add_argument("--version", action=Versions, nargs=0, default=SUPPRESS, help="show versions and exit")
+    group.add_argument(
+        "--config", nargs="+", action="extend", metavar="FILE", help="take flags from YAML files; later ones win"
+    )
+    group.add_argument("--seed", type=count, default=0, metavar="N", help="seed of weights, data order and all noise")
+    group.add_argument(
+        "--ckpt_path", metavar="FILE", help="checkpoint to fit on from, or to validate, test or predict with"
+    )
+    group.add_argument(
+        "--predictions",
+        type=table_file,
+        metavar="FILE",
+        help="file of predict, .csv, .npz or .pt; default: RUN/predictions.csv",
+    )
+
+    group = parser.add_argument_group("best, last and enough")
+    group.add_argument("--monitor", metavar="METRIC", help="what tells the best epoch; default: what the model says")
+    group.add_argument(
+        "--monitor_mode", choices=["min", "max"], help="which is better; default: what the model says, or min"
+    )
+    group.add_argument(
+        "--early_stopping_patience", type=count, metavar="N", help="stop after N validations that are no better"
+    )
+    group.add_argument(
+        "--early_stopping_min_delta", type=float, default=0.0, metavar="X", help="better is better by more than X"
+    )
+    group.add_argument(
+        "--save_top_k", type=all_or_count, default=1, metavar="K", help="best checkpoints to keep; -1: all"
+    )
+    group.add_argument(
+        "--save_every_n_train_steps", type=positive_int, metavar="N", help="write last.ckpt within epochs, too"
+    )
+    group.add_argument(
+        "--save_weights_only",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="yes|no",
+        help="smaller checkpoints, from which fit cannot go on",
+    )
+
+    group = parser.add_argument_group("on the way")
+    group.add_argument(
+        "--accumulate_grad_schedule", type=schedule, metavar="EPOCH:N,...", help="batches per step, as in 0:8,4:1"
+    )
+    group.add_argument(
+        "--ema_decay", type=share, metavar="X", help="keep a running average of the weights, such as 0.999"
+    )
+    group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
+    group.add_argument("--track_grad_norm", type=positive_float, metavar="P", help="log the P-norm of the gradients")
+    group.add_argument(
+        "--model_summary_depth", type=all_or_count, default=1, metavar="N", help="levels of modules to list; -1: all"
+    )
+
+
+def rare_flags(parser: ArgumentParser) -> set[str]:
+    """Return the names of Trainer's flags that the short help leaves out."""
+    return {action.dest for action in parser._actions if isinstance(action, TrainerFlag)} - USED_MOST
+
+
+def resolve(args: Namespace) -> Namespace:
+    """Return the flags as the run takes them: those of Lightning 1.x in names of today, and the epochs decided.
+
+    Raises:
+        UsageError: a checkpoint is needed or named, and there is none.
+    """
+    flags = in_names_of_today(vars(args))
+    checkpoint = flags.pop("resume_from_checkpoint")
+    if checkpoint is not None:
+        notice(f"--resume_from_checkpoint {checkpoint}", f"--ckpt_path {checkpoint}")
+        flags["ckpt_path"] = checkpoint
+    if flags["barebones"]:  # Lightning refuses these with it
+        flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}
+    if flags["command"] != "fit" and flags["ckpt_path"] is None:
+        remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
+        raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    if flags["ckpt_path"] not in (None, "none") and not Path(flags["ckpt_path"]).exists():
+        raise UsageError(f"--ckpt_path {flags['ckpt_path']}: there is no such file")
+    if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
+        flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)
+    return Namespace(**flags)
+
+
+def all_or_count(text: str) -> int:
+    """Return ``text`` as an integer of at least 0, or -1 for all."""
+    return -1 if text == "-1" else count(text)
+
+
+def share(text: str) -> float:
+    """Return ``text`` as a number above 0 and below 1."""
+    number = positive_float(text)
+    if number >= 1:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return number
+
+
+def schedule(text: str) -> str:
+    """Return ``text`` if it has the form EPOCH:N,EPOCH:N, with N at least 1."""
+    if not re.fullmatch(r"\d+:[1-9]\d*(,\d+:[1-9]\d*)*", text):
+        raise ArgumentTypeError(f"{text!r} is not of the form 0:8,4:1, epoch:batches")
+    return text
+
+
+def table_file(text: str) -> str:
+    """Return ``text`` if it names a file that predictions can be written to."""
+    if Path(text).suffix not in (".csv", ".npz", ".pt"):
+        raise ArgumentTypeError(f"{text!r} does not end in .csv, .npz or .pt")
+    return text
+
+
+class Versions(Action):
+    """Print the versions of what a run depends on, and exit."""
+
+    def __call__(self, parser: ArgumentParser, *args: Any) -> None:
+        """Print and exit."""
+        from importlib.metadata import version  # 20 ms
+        from platform import python_version
+
+        packages = ("pytorch-lightning", "torch")
+        print(f"Python {python_version()}", *(f"{package} {version(package)}" for package in packages), sep=", ")
+        parser.exit()
