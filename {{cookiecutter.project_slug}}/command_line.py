@@ -11,9 +11,10 @@ from argparse import (
     Namespace,
     _AppendAction,
 )
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from args import yes_no
@@ -24,18 +25,24 @@ class Parser(ArgumentParser):
 
     Args:
         rare: names of the flags that only ``--help_all`` shows.
-        whose: returns where an unknown flag is known, as in "a flag of model gan, not mnist", or nothing.
+        brief: texts for flags whose own are long; ``--help_all`` shows their own.
+        whose: returns where an unknown flag is known, as in "a flag of model other, not mine", or nothing.
         **kwargs: what ArgumentParser takes.
     """
 
     def __init__(
-        self, *, rare: Container[str] = (), whose: Callable[[str], str] = lambda flag: "", **kwargs: Any
+        self,
+        *,
+        rare: Container[str] = (),
+        brief: Mapping[str, str] | None = None,
+        whose: Callable[[str], str] = lambda flag: "",
+        **kwargs: Any,
     ) -> None:
         """Build the parser."""
         # "resolve", for a model whose parser brings its own -h: it would clash with the one here.
         super().__init__(formatter_class=Formatter, conflict_handler="resolve", allow_abbrev=False, **kwargs)
         self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own takes -1e-3 for a flag
-        self.rare, self.whose = rare, whose
+        self.rare, self.brief, self.whose = rare, brief or {}, whose
         if self.add_help:
             self.add_argument("--help_all", action=HelpAll, nargs=0, default=SUPPRESS, help="show every flag and exit")
 
@@ -145,17 +152,17 @@ class Parser(ArgumentParser):
     def format_help(self, *, everything: bool = False) -> str:
         """Return the help, in full or without what is rare."""
         formatter = self.formatter_class(prog=self.prog)
-        formatter.everything = everything  # type: ignore[attr-defined]
-        formatter.add_usage(self.usage, self._actions, [])
+        assert isinstance(formatter, Formatter)
+        formatter.everything, formatter.brief = everything, self.brief
+        shown = [action for action in self._actions if everything or action.dest not in self.rare]
+        formatter.add_usage(self.usage, shown, [])
         formatter.add_text(self.description)
         # What is longest, and shown in part, comes last.
         for group in sorted(
             self._action_groups, key=lambda group: any(action.dest in self.rare for action in group._group_actions)
         ):
             formatter.start_section(group.title)
-            formatter.add_arguments(
-                action for action in group._group_actions if everything or action.dest not in self.rare
-            )
+            formatter.add_arguments(action for action in group._group_actions if action in shown)
             formatter.end_section()
         return formatter.format_help()
 
@@ -174,9 +181,10 @@ class HelpAll(Action):
 
 
 class Formatter(HelpFormatter):
-    """Help with defaults, choices written a|b, and of long texts the first sentence, unless everything is asked for."""
+    """Help with defaults, and choices written a|b; unless everything is asked for, of long texts the first sentence."""
 
     everything = False
+    brief: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, prog: str) -> None:
         """Leave room for the names of flags."""
@@ -187,13 +195,14 @@ class Formatter(HelpFormatter):
             choices = "|".join(map(str, action.choices))
             return lambda size: (choices,) * size
         if action.option_strings:  # what it takes says more than its name again
-            default_metavar = getattr(action.type or str, "__name__", "value").replace("str", "text")
+            name = getattr(action.type or str, "__name__", "<>")
+            default_metavar = {"str": "text", "yes_no": "yes|no"}.get(name, "value" if "<" in name else name)
         return super()._metavar_formatter(action, default_metavar)
 
     def _expand_help(self, action: Action) -> str:
         text = action.help or ""
         if not self.everything:
-            text = re.split(r"(?<=[a-z`)])\. ", text)[0].rstrip(".")
+            text = self.brief.get(action.dest) or re.split(r"(?<=[a-z`)])\. ", text)[0].rstrip(".")
         if action.default not in (None, SUPPRESS):
             switch = {True: "yes", False: "no"} if isinstance(action.default, bool) else {}
             text += f" (default: {switch.get(action.default, action.default)})".replace("%", "%%")

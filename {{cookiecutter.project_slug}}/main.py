@@ -13,7 +13,7 @@ from args import UsageError
 from command_line import Parser
 from completion import SCRIPTS, PrintScript, complete
 from modules import add_args, brings_data, declaration, names, whose
-from program_args import TRAINER_DEFAULTS, add_program_args, rare_flags, resolve
+from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
 from trainer_args import Trainer
 
 USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]"
@@ -44,7 +44,8 @@ def build_parser(argv: Sequence[str]) -> Parser:
     if not brings_data(model):
         own = add_args(declaration("data", chosen.data_name), own)
     known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
-    return Parser(usage=USAGE, description=__doc__, parents=[own], rare=rare_flags(parser), whose=known_elsewhere)
+    help_texts = {"usage": USAGE, "description": __doc__, "rare": rare_flags(parser), "brief": USED_MOST}
+    return Parser(parents=[own], whose=known_elsewhere, **help_texts)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -73,7 +73,7 @@ def brings_data(model_class: Any) -> bool:
 
 
 def whose(flag: str, model_name: str, data_name: str) -> str:
-    """Return which other models or data a flag belongs to, as "a flag of model gan, not mnist"; or nothing."""
+    """Return which other models or data a flag belongs to, as "a flag of model other, not mine"; or nothing."""
     for folder, kind, chosen in (("models", "model", model_name), ("data", "data", data_name)):
         others = [name for name in names(folder) if name != chosen and flag in declared_flags(folder, name)]
         if others:

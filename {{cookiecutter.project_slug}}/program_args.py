@@ -15,24 +15,23 @@ TRAINER_DEFAULTS = {
     "logger": "csv",
     "log_every_n_steps": 10,  # Lightning's own is 50, more than an epoch of the bundled digits
 }
-USED_MOST = {  # of Trainer's flags; --help shows them, --help_all the others too
-    "accelerator",
-    "devices",
-    "strategy",
-    "precision",
-    "logger",
-    "fast_dev_run",
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "limit_train_batches",
-    "overfit_batches",
-    "val_check_interval",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "deterministic",
-    "profiler",
-    "default_root_dir",
+USED_MOST = {  # of Trainer's flags: --help shows them, with texts shorter than Lightning's own
+    "accelerator": "what to run on",
+    "devices": "how many of them, or which",
+    "strategy": "how several of them work together",
+    "precision": "of the numbers",
+    "logger": "where metrics go",
+    "fast_dev_run": "one batch of everything, or as many as told",
+    "max_epochs": "when to stop, with 20 if nothing else says",
+    "max_steps": "when to stop; -1: never",
+    "max_time": "when to stop",
+    "limit_train_batches": "use so many of an epoch, or this share",
+    "overfit_batches": "train on so many only, again and again",
+    "val_check_interval": "validate so often within an epoch",
+    "accumulate_grad_batches": "batches per step",
+    "gradient_clip_val": "most that gradients may be",
+    "deterministic": "only operations that repeat exactly",
+    "default_root_dir": "runs are kept below it",
 }
 
 
@@ -78,7 +77,6 @@ def add_program_args(parser: ArgumentParser) -> None:
         nargs="?",
         const=True,
         default=False,
-        metavar="yes|no",
         help="smaller checkpoints, from which fit cannot go on",
     )
 
@@ -90,7 +88,9 @@ def add_program_args(parser: ArgumentParser) -> None:
         "--ema_decay", type=share, metavar="X", help="keep a running average of the weights, such as 0.999"
     )
     group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
-    group.add_argument("--track_grad_norm", type=positive_float, metavar="P", help="log the P-norm of the gradients")
+    group.add_argument(
+        "--track_grad_norm", type=norm_order, metavar="P", help="log the P-norm of the gradients; inf: the largest"
+    )
     group.add_argument(
         "--model_summary_depth", type=all_or_count, default=1, metavar="N", help="levels of modules to list; -1: all"
     )
@@ -98,7 +98,7 @@ def add_program_args(parser: ArgumentParser) -> None:
 
 def rare_flags(parser: ArgumentParser) -> set[str]:
     """Return the names of Trainer's flags that the short help leaves out."""
-    return {action.dest for action in parser._actions if isinstance(action, TrainerFlag)} - USED_MOST
+    return {action.dest for action in parser._actions if isinstance(action, TrainerFlag)} - USED_MOST.keys()
 
 
 def resolve(args: Namespace) -> Namespace:
@@ -135,6 +135,11 @@ def share(text: str) -> float:
     if number >= 1:
         raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return number
+
+
+def norm_order(text: str) -> float:
+    """Return ``text`` as the P of a P-norm: a number above 0, or inf."""
+    return float("inf") if text.lower() == "inf" else positive_float(text)
 
 
 def schedule(text: str) -> str:

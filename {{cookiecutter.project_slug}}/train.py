@@ -59,7 +59,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
     with usage_errors(args):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
-        trainer.fit(model, datamodule=data, ckpt_path=args.ckpt_path, weights_only=True)
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True)
         metrics = dict(trainer.callback_metrics)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
         for command in ("validate", "test"):
@@ -78,7 +78,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
     model, data, trainer = build(args, run_dir)
     with usage_errors(args):
         go = getattr(trainer, args.command)
-        go(model, datamodule=data, ckpt_path=weights(args, model, data), weights_only=True, verbose=False)
+        go(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -94,10 +94,8 @@ def predict(args: Namespace, run_dir: Path) -> Path:
     if args.devices == "auto":
         args = Namespace(**{**vars(args), "devices": 1})
     model, data, trainer = build(args, run_dir)
-    if trainer.world_size > 1:
-        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
     with usage_errors(args):
-        outputs = trainer.predict(model, datamodule=data, ckpt_path=weights(args, model, data), weights_only=True)
+        outputs = trainer.predict(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True)
     try:
         write_predictions(outputs, path)
     except ValueError as error:
@@ -119,6 +117,8 @@ def build(
     model = model_class(own_args(model_class, args))
     data_class = None if brings_data(model_class) else load("data", args.data_name)
     data = data_class and data_class(own_args(data_class, args))
+    if args.command != "fit":
+        require(args, model, data)
     settings: dict[str, Any] = {"default_root_dir": run_dir, "logger": build_loggers(args.logger, run_dir) or False}
     if args.command == "fit":
         settings["callbacks"] = [*callbacks, *build_callbacks(args, run_dir, model)]
@@ -129,6 +129,8 @@ def build(
     except Exception as error:  # anything that goes wrong here comes from a flag
         remedy = "" if args.accelerator in ("auto", "cpu") else " Any machine has --accelerator cpu."
         raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
+    if args.command == "predict" and trainer.world_size > 1:
+        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
     write_config(args, run_dir)
     return model, data, trainer
 
@@ -138,17 +140,18 @@ def can(command: str, model: pl.LightningModule, data: pl.LightningDataModule | 
     return is_overridden(STEP_OF[command], model) and is_overridden(LOADER_OF[command], data or model)
 
 
-def weights(args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str | None:
-    """Return the checkpoint to validate, test or predict with; None for the weights that the model starts with.
+def require(args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> None:
+    """Raise UsageError if model or data do not have what ``--command`` needs."""
+    step, loader = STEP_OF[args.command], LOADER_OF[args.command]
+    source = f"models/{args.model_name}.py" if data is None else f"data/{args.data_name}.py"
+    if not is_overridden(step, model):
+        raise UsageError(f"models/{args.model_name}.py has no {step}, which {args.command} needs")
+    if not is_overridden(loader, data or model):
+        raise UsageError(f"{source} has no {loader}, which {args.command} needs")
 
-    Raises:
-        UsageError: model or data do not have what the command needs.
-    """
-    command, source = args.command, f"models/{args.model_name}.py" if data is None else f"data/{args.data_name}.py"
-    if not is_overridden(LOADER_OF[command], data or model):
-        raise UsageError(f"{source} has no {LOADER_OF[command]}, which {command} needs")
-    if not is_overridden(STEP_OF[command], model):
-        raise UsageError(f"models/{args.model_name}.py has no {STEP_OF[command]}, which {command} needs")
+
+def checkpoint(args: Namespace) -> str | None:
+    """Return the checkpoint whose weights to take; None for those that the model starts with."""
     return None if args.ckpt_path == "none" else args.ckpt_path
 
 

@@ -26,7 +26,7 @@ def parser():
     parser.add_argument("--tag", action="append")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--slow", action="store_false")
-    parser.add_argument("--switch", type=yes_no, nargs="?", const=True, default=False)
+    parser.add_argument("--switch", type=yes_no, nargs="?", const=True, default=False, help="a switch")
     parser.add_argument("--lr", dest="learning_rate", type=float)
     parser.add_argument("--data-dir")
     parser.add_argument("--rare", choices=["one", "two"])
@@ -164,7 +164,9 @@ def test_short_help_leaves_out_what_is_rare(parser):
     for text in (short, full):
         assert "a share of 100 %, or 50 % of it (default: 0.5)" in text
         assert "--number int" in text
-        assert "(default: no)" in text
+        assert "--switch [yes|no]" in text
+        assert "a switch (default: no)" in text
+        assert "--layers value" in text
 
 
 def test_help_fits_two_screens_and_help_all_has_every_flag(monkeypatch):

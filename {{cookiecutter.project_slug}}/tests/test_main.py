@@ -1,12 +1,19 @@
 """The command line, through main()."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning
+import torch
 from pytorch_lightning import Callback
 
+import modules
 from main import main, parse_args
+from modules import load
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -27,6 +34,7 @@ def test_a_run_prints_its_metrics_and_where_it_lies(capsys):
     assert {str(path.relative_to(run_dir)) for path in run_dir.rglob("*.*")} >= {
         "metrics.csv",
         "hparams.yaml",
+        "config.yaml",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
     }
@@ -66,6 +74,16 @@ def test_the_metrics_are_those_of_the_best_epoch():
         ["--strategy", "luck"],
         ["--gpus", "1000"],
         ["--max_steps", "-5"],
+        ["tset"],
+        ["test"],
+        ["predict", "--ckpt_path", "nowhere.ckpt"],
+        ["predict", "--ckpt_path", "none", "--predictions", "table.xls"],
+        ["predict", "--ckpt_path", "none", "--devices", "2", "--accelerator", "cpu"],
+        ["--config", "nowhere.yaml"],
+        ["--early_stopping_min_delta", "much"],
+        ["--accumulate_grad_schedule", "0:0"],
+        ["--ema_decay", "1"],
+        ["--save_top_k", "-2"],
     ],
     ids=" ".join,
 )
@@ -73,8 +91,9 @@ def test_a_mistake_is_answered_in_one_line(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *notices, line = capsys.readouterr().err.splitlines()
     assert ": error: " in line
+    assert all(" is now " in notice for notice in notices)
     assert not list(Path("runs").glob("*"))
 
 
@@ -127,9 +146,106 @@ def test_overfit_batches_repeats_its_batches():
 
 
 def test_help_shows_the_flags_of_the_chosen_model(capsys):
+    for flag, text in (("--help", "--learning_rate"), ("--help_all", "--num_sanity_val_steps")):
+        with pytest.raises(SystemExit) as stop:
+            main(["--model_name", "my_model", "--data_name", "mnist", flag])
+        assert stop.value.code == 0
+        shown = capsys.readouterr().out
+        for expected in ("--seed", "--max_epochs", "--learning_rate", "--batch_size", "--mirror", text):
+            assert expected in shown
+
+
+def test_versions_are_shown(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--model_name", "my_model", "--data_name", "mnist", "--help"])
+        main(["--version"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
-    for flag in ("--seed", "--max_epochs", "--learning_rate", "--batch_size", "--mirror"):
-        assert flag in text
+    assert f"pytorch-lightning {pytorch_lightning.__version__}, torch {torch.__version__}" in capsys.readouterr().out
+
+
+def test_the_config_of_a_run_repeats_it_exactly(monkeypatch):
+    first = run("--limit_val_batches", "2", "--batch_size", "32", "--seed", "3", "--learning_rate", "0.004")
+    monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")
+    again = train(parse_args(["--config", "run/config.yaml"]), Path("again"))
+    assert again == first
+    assert train(parse_args(["--config", "again/config.yaml", "--seed", "4"]), Path("other")) != first
+
+
+def table(capsys):
+    return dict(line.split() for line in capsys.readouterr().out.splitlines() if len(line.split()) == 2)
+
+
+def test_a_checkpoint_is_validated_tested_and_predicted_with(capsys):
+    run("--max_epochs", "2")
+    best = "run/checkpoints/best.ckpt"
+    metrics = run("--max_epochs", "2")
+    main(["validate", "--ckpt_path", best, *QUIET])
+    validated = table(capsys)
+    assert float(validated["val_loss"]) == pytest.approx(metrics["val_loss"], abs=1e-4)
+    assert not [name for name in validated if name.startswith(("test", "train"))]
+    main(["test", "--ckpt_path", best, *QUIET])
+    tested = table(capsys)
+    assert float(tested["test_loss"]) == pytest.approx(metrics["test_loss"], abs=1e-4)
+    main(["predict", "--ckpt_path", best, *QUIET])
+    predicted = table(capsys)
+    with Path(predicted["predictions"]).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 300
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    data = load("data", "digits")(parse_args([]))
+    data.setup("predict")
+    right = (labels == data.splits["test"].tensors[1]).float().mean().item()
+    assert right == pytest.approx(float(tested["test_accuracy"]), abs=1e-4)
+    for printed in (validated, tested, predicted):
+        assert (Path(printed["run"]) / "config.yaml").exists()
+        assert not (Path(printed["run"]) / "checkpoints").exists()
+    main(["--config", f"{tested['run']}/config.yaml"])
+    assert table(capsys)["test_loss"] == tested["test_loss"]
+
+
+def test_weights_of_other_flags_are_refused_in_one_line(capsys):
+    run("--model_name", "my_model")
+    checkpoint = torch.load("run/checkpoints/best.ckpt", weights_only=True)
+    checkpoint["state_dict"] = {name: value[:-1] for name, value in checkpoint["state_dict"].items()}
+    torch.save(checkpoint, "other.ckpt")
+    for command in ("test", "fit"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--ckpt_path", "other.ckpt", "--model_name", "my_model", *QUIET])
+        assert stop.value.code == 2
+        assert "other weights than these flags make" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_predictions_never_overwrite_a_file(capsys):
+    Path("table.csv").write_text("mine")
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--ckpt_path", "none", "--predictions", "table.csv", *QUIET])
+    assert stop.value.code == 2
+    assert "table.csv exists already" in capsys.readouterr().err
+    assert Path("table.csv").read_text() == "mine"
+    assert not list(Path("runs").glob("*"))
+
+
+def test_fit_goes_on_from_a_checkpoint(capsys):
+    run("--max_epochs", "2")
+    for flag in ("--ckpt_path", "--resume_from_checkpoint"):
+        train(parse_args([*QUIET, flag, "run/checkpoints/last.ckpt", "--max_epochs", "3"]), Path(flag))
+        with Path(flag, "metrics.csv").open() as file:
+            assert {row["epoch"] for row in csv.DictReader(file) if row["train_loss"]} == {"2"}
+    assert "--resume_from_checkpoint run/checkpoints/last.ckpt is now --ckpt_path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], ["--version"], ["--help_all"], ["--max_epochs", "x"], ["--complete", "--model_name", ""]],
+    ids=" ".join,
+)
+def test_torch_is_not_imported_before_the_command_line_is_found_right(argv):
+    script = f"import main, sys\ntry: main.main({argv})\nexcept SystemExit: pass\n"
+    script += "print('torch' in sys.modules, file=sys.stderr)"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=modules.ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert result.stderr.splitlines()[-1] == "False"
