@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 TEMPLATE := {{cookiecutter.project_slug}}
 DEMO := build/demo
+# Sources only, on which the tests run trainer_args.py; lightning is the other name of pytorch-lightning.
+RELEASES := 2.0.9 2.1.4 2.2.5 2.3.3 2.4.0 2.5.6
 # Nothing is left in the template: what lies there would be baked.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test test-slow check fix bake clean
+.PHONY: help demo test test-slow bench check fix bake clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -14,6 +16,11 @@ help: ## Show these commands
 .venv/.ready: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	for release in $(RELEASES); do \
+		$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/releases/$$release \
+			pytorch-lightning==$$release lightning-fabric==$$release || exit 1; \
+	done
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/releases/lightning-2.6.6 lightning==2.6.6
 	touch $@
 
 demo: .venv/.ready ## Bake a project with the defaults, train its model and print the test accuracy
@@ -26,6 +33,9 @@ test: check ## Check the code, bake projects, run their tests and train their mo
 
 test-slow: .venv/.ready ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+bench: .venv/.ready ## Measure, beside what users would use instead; writes docs/benchmarks.md
+	$(BIN)/python benchmarks/command_line.py
 
 check: .venv/.ready ## Lint and type-check the template, its hooks and its tests; writes nothing
 	$(BIN)/ruff check --no-cache .

@@ -19,7 +19,7 @@ RUNS = [
         "(args.num_nodes, args.gpus, args.layer_2_dim, args.max_epochs) == (2, 8, 256, None)",
     ),
     ("module", "--layer_1_dim 32", "model.hparams.layer_1_dim == model.layer_1.out_features == 32"),
-    ("trainer_flags", "--max_epochs 3", "args.max_epochs == 3 and len(vars(args)) == 40"),
+    ("trainer_flags", "--max_epochs 3", "args.max_epochs == 3 and len(vars(args)) == 39 + 11"),
     (
         "one_flag",
         "--layer_1_dim 128 --layer_2_dim 256 --batch_size 64 --max_epochs 4",

@@ -7,7 +7,7 @@ import venv
 
 import pytest
 
-from tests.conftest import TEMPLATE, Project, template_files
+from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
 
 @pytest.mark.parametrize("examples", [True, False])
@@ -35,7 +35,7 @@ def test_the_template_itself_is_a_project_that_passes_its_tests():
 def test_help_lists_every_flag_of_the_trainer_but_those_of_objects(project):
     signature = "import inspect, pytorch_lightning as pl; print(*inspect.signature(pl.Trainer).parameters)"
     parameters = set(project.python("-c", signature).stdout.split())
-    listed = project.python("main.py", "--help").stdout.split()
+    listed = project.python("main.py", "--help_all").stdout.split()
     assert {name for name in parameters if f"--{name}" not in listed} == {"callbacks", "plugins"}
 
 
@@ -77,6 +77,50 @@ def test_the_default_run_reads_digits_from_any_folder(project, tmp_path):
     result = project.python("-c", reload, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "{'layer_1_dim': 128, 'layer_2_dim': 256, 'learning_rate': 0.003}"
+
+
+def test_the_config_of_a_run_repeats_it_to_the_last_digit(project, tmp_path):
+    flags = (
+        "--max_epochs",
+        "2",
+        "--batch_size",
+        "32",
+        "--learning_rate",
+        "0.002",
+        "--seed",
+        "5",
+        "--gradient_clip_val",
+        "1",
+    )
+    first = project.run(*flags, cwd=tmp_path)
+    hostile = {"PL_TRAINER_MAX_EPOCHS": "1", "PL_TRAINER_PRECISION": "bf16-mixed"}
+    again = project.run("--config", f"{first['run']}/config.yaml", cwd=tmp_path, **hostile)
+    assert again["run"] != first["run"]
+    metrics = [(tmp_path / table["run"] / "metrics.csv").read_bytes() for table in (first, again)]
+    assert metrics[0] == metrics[1]
+
+
+def test_the_command_lines_of_its_readme_work(project, tmp_path):
+    """Every main.py line of the README, in its order, with a run's name put in and few batches."""
+    (block,) = [
+        text
+        for text in re.findall(r"```bash\n(.*?)```", (project.path / "README.md").read_text(), re.DOTALL)
+        if "--help " in text
+    ]
+    (tmp_path / "base.yaml").write_text("max_epochs: 1\n")
+    (tmp_path / "fast.yaml").write_text("limit_train_batches: 2\n")
+    lines = [line.split("#")[0].split()[2:] for line in block.splitlines() if line]
+    assert len(lines) >= 12
+    name = ""
+    for line in lines:
+        if "mnist" in line and "--variant" in line:
+            continue  # a download
+        words = [word.replace("NAME", name) for word in line]
+        short = ["--limit_train_batches", "2", "--limit_val_batches", "2"] if "--config" not in words else []
+        result = project.python("main.py", *words, *short, cwd=tmp_path)
+        assert result.returncode == 0, f"{words}: {result.stderr}"
+        if not name and "run " in result.stdout and "--max_epochs" in words:
+            name = result.stdout.split("runs/")[-1].strip()
 
 
 def test_a_run_shows_a_progress_bar(project, tmp_path):
@@ -206,3 +250,10 @@ def test_offline_mnist_is_one_line(project, tmp_path):
     assert errors[0].startswith("main.py: error: cannot download")
     assert "Traceback" not in result.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_help_is_fifteen_times_faster_than_that_of_lightning_cli(tmp_path):
+    command = [sys.executable, "benchmarks/command_line.py", "--rounds", "3", "--report", str(tmp_path / "report.md")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

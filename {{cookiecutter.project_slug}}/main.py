@@ -44,8 +44,9 @@ def build_parser(argv: Sequence[str]) -> Parser:
     if not brings_data(model):
         own = add_args(declaration("data", chosen.data_name), own)
     known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
-    help_texts = {"usage": USAGE, "description": __doc__, "rare": rare_flags(parser), "brief": USED_MOST}
-    return Parser(parents=[own], whose=known_elsewhere, **help_texts)
+    return Parser(
+        usage=USAGE, description=__doc__, parents=[own], rare=rare_flags(parser), brief=USED_MOST, whose=known_elsewhere
+    )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -1,0 +1,114 @@
+"""How long the command line takes to answer, beside LightningCLI; writes a section of docs/benchmarks.md.
+
+    python benchmarks/command_line.py [--rounds N]
+
+Both run in the same Python, in turns, so that a busy machine slows them alike. Exit status 1: the goal is missed.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+ROOT = Path(__file__).parents[1]
+REPORT = ROOT / "docs" / "benchmarks.md"
+GOAL = 15  # --help against LightningCLI's fit --help
+
+LIGHTNING_CLI = """
+from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.demos.boring_classes import BoringDataModule, DemoModel
+
+LightningCLI(DemoModel, BoringDataModule)
+"""
+COMMANDS = {
+    "LightningCLI, `fit --help`": ["cli.py", "fit", "--help"],
+    "`--help`": ["main.py", "--help"],
+    "`--help_all`": ["main.py", "--help_all"],
+    "`--model_name gan --help`": ["main.py", "--model_name", "gan", "--help"],
+    "a wrong value": ["main.py", "--max_epochs", "many"],
+    "an unknown flag": ["main.py", "--max_epoch", "3"],
+    "one TAB": ["main.py", "--complete", "--model_name", ""],
+    "`--version`": ["main.py", "--version"],
+    "Python alone, `-c pass`": ["-c", "pass"],
+}
+
+
+def seconds(argv: list[str], project: Path) -> tuple[float, int]:
+    """Return the wall time of a command, and how many lines it prints."""
+    start = perf_counter()
+    result = subprocess.run([sys.executable, *argv], cwd=project, capture_output=True, text=True)
+    taken = perf_counter() - start
+    if result.returncode not in (0, 2):
+        sys.exit(result.stderr)
+    return taken, len((result.stdout + result.stderr).splitlines())
+
+
+def measure(project: Path, rounds: int) -> dict[str, tuple[list[float], int]]:
+    """Return the times of each command, one a round after a first that warms the caches, and its number of lines."""
+    taken: dict[str, tuple[list[float], int]] = {}
+    for number in range(rounds + 1):
+        for name, argv in COMMANDS.items():
+            time, lines = seconds(argv, project)
+            taken[name] = ([*taken[name][0], time] if number > 1 else [time], lines)
+    return taken
+
+
+def report(taken: dict[str, tuple[list[float], int]], rounds: int) -> str:
+    """Return the section of the report."""
+    against = median(taken["LightningCLI, `fit --help`"][0])
+    packages = ", ".join(f"{name} {version(name)}" for name in ("pytorch-lightning", "torch", "jsonargparse"))
+    rows = [
+        f"| {name} | {1000 * median(times):.0f} ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
+        f"| {against / median(times):.1f} | {lines} |"
+        for name, (times, lines) in taken.items()
+    ]
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Written by `make bench`. Ratios are what counts: machines differ, and these were measured in turns.",
+            "",
+            "## The command line",
+            "",
+            f"`python benchmarks/command_line.py --rounds {rounds}`: wall time of a whole process, median of {rounds} (and",
+            f"range), on {os.cpu_count()} cores ({platform.system()}, {platform.machine()}), Python {platform.python_version()},",
+            f"{packages}.",
+            "LightningCLI has a model with one parameter and a data module with none, from Lightning's demos; `main.py` is",
+            "the baked project, with the model `mnist` and the data `digits`.",
+            "",
+            "| command | ms | LightningCLI takes that many times as long | lines |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Bake, measure, write."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--report", type=Path, default=REPORT)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bake = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--output-dir", folder]
+        subprocess.run(bake, check=True, capture_output=True, env=os.environ | {"HOME": folder})
+        (project,) = (path for path in Path(folder).iterdir() if (path / "main.py").exists())
+        (project / "cli.py").write_text(LIGHTNING_CLI)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it
+        taken = measure(project, args.rounds)
+    text = report(taken, args.rounds)
+    args.report.write_text(text)
+    print(text)
+    ratio = median(taken["LightningCLI, `fit --help`"][0]) / median(taken["`--help`"][0])
+    sys.exit(0 if ratio >= GOAL else f"--help is only {ratio:.1f} times faster than LightningCLI's: the goal is {GOAL}")
+
+
+if __name__ == "__main__":
+    main()
