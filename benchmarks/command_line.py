@@ -37,6 +37,21 @@ COMMANDS = {
     "`--version`": ["main.py", "--version"],
     "Python alone, `-c pass`": ["-c", "pass"],
 }
+TEXT = """# Benchmarks
+
+Written by `make bench`. The ratios are what counts: machines differ, and these were measured in turns.
+
+## The command line
+
+`python benchmarks/command_line.py --rounds {rounds}`: wall time of a whole process, median of {rounds} and range,
+on {machine}, Python {python}, {packages}.
+LightningCLI has a small model and a data module from Lightning's demos; `main.py` is that of a baked project, with the
+model `mnist` and the data `digits`.
+
+| command | ms | LightningCLI takes so many times as long | lines |
+|---|---|---|---|
+{rows}
+"""
 
 
 def seconds(argv: list[str], project: Path) -> tuple[float, int]:
@@ -68,25 +83,9 @@ def report(taken: dict[str, tuple[list[float], int]], rounds: int) -> str:
         f"| {against / median(times):.1f} | {lines} |"
         for name, (times, lines) in taken.items()
     ]
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            "Written by `make bench`. Ratios are what counts: machines differ, and these were measured in turns.",
-            "",
-            "## The command line",
-            "",
-            f"`python benchmarks/command_line.py --rounds {rounds}`: wall time of a whole process, median of {rounds} (and",
-            f"range), on {os.cpu_count()} cores ({platform.system()}, {platform.machine()}), Python {platform.python_version()},",
-            f"{packages}.",
-            "LightningCLI has a model with one parameter and a data module with none, from Lightning's demos; `main.py` is",
-            "the baked project, with the model `mnist` and the data `digits`.",
-            "",
-            "| command | ms | LightningCLI takes that many times as long | lines |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
+    machine = f"{os.cpu_count()} cores ({platform.system()}, {platform.machine()})"
+    return TEXT.format(
+        rounds=rounds, machine=machine, python=platform.python_version(), packages=packages, rows="\n".join(rows)
     )
 
 

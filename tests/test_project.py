@@ -160,7 +160,9 @@ def test_the_command_lines_of_the_old_page_train(project, tmp_path, line):
 def test_asking_for_gpus_without_any_is_one_line(project, tmp_path, line):
     result = project.python("main.py", *line.split(), cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
     assert result.returncode == 2
-    assert re.fullmatch(r"main\.py: error: the Trainer refuses the flags: .*gpu.*--accelerator cpu.*\n", result.stderr)
+    notice = r"--gpus \d is now --accelerator gpu --devices \d\n"
+    error = r"main\.py: error: the Trainer refuses the flags: .*gpu.*--accelerator cpu.*\n"
+    assert re.fullmatch(notice + error, result.stderr)
     assert not list(tmp_path.glob("runs/*"))
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+CONFIG = "config.yaml"
+
 
 @contextmanager
 def new_run_dir(args: Namespace) -> Iterator[Path]:
-    """Make a directory below ``--default_root_dir`` for one run; take it away if the run fails before it writes there.
+    """Make a directory below ``--default_root_dir`` for one run; if the run fails with nothing to show, take it away.
 
     Of the processes of a distributed run, the first one makes it.
     """
@@ -30,8 +32,10 @@ def new_run_dir(args: Namespace) -> Iterator[Path]:
     try:
         yield run_dir
     except BaseException:
-        with suppress(OSError):  # not empty, or never made
-            run_dir.rmdir()
+        if is_first_process() and {path.name for path in run_dir.glob("*")} <= {CONFIG}:
+            (run_dir / CONFIG).unlink(missing_ok=True)
+            with suppress(OSError):  # never made
+                run_dir.rmdir()
         raise
 
 
@@ -40,8 +44,8 @@ def write_config(args: Namespace, run_dir: Path) -> None:
     if is_first_process():
         run_dir.mkdir(parents=True, exist_ok=True)
         flags = {name: plain(value) for name, value in vars(args).items() if name != "config"}
-        text = f"# To repeat this run: python main.py --config {run_dir / 'config.yaml'}\n"
-        (run_dir / "config.yaml").write_text(
+        text = f"# To repeat this run: python main.py --config {run_dir / CONFIG}\n"
+        (run_dir / CONFIG).write_text(
             text + yaml.safe_dump(flags, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
 
