@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import TEMPLATE, Project
+from tests.conftest import ROOT, TEMPLATE, Project
 
 RELEASES = Path(sys.prefix) / "releases"  # sources alone, as make puts them there
 FLAGS = {  # how many Trainer parameters can be written as text
@@ -118,6 +119,20 @@ def test_a_script_of_1_9_runs_after_changing_one_import_line(line, expected, tmp
     printed = dict(text.split(" ", 1) for text in result.stdout.splitlines() if " " in text)
     assert printed.items() >= expected.items()
     assert "limit_val_batches=2" in printed["from"]
+
+
+def test_the_docs_have_the_fate_of_every_flag_of_1_x(tmp_path):
+    text = (ROOT / "docs" / "trainer-args.md").read_text()
+    fates = dict(re.findall(r"^\| `--(\w+)` \| ([\w ]+) \|", text, re.MULTILINE))
+    script = "import json, trainer_args as t; "
+    script += "print(json.dumps([list(t.FORMER), list(t.GONE), [flag.name for flag in t._flags(t.Trainer)]]))"
+    former, gone, same = json.loads(python("-c", script, cwd=tmp_path).stdout)
+    assert len(fates) == 67  # parameters of Trainer in 1.0.8, 1.1.8, 1.2.10, ... 1.9.5
+    assert {name for name, fate in fates.items() if fate == "alias"} == set(former)
+    assert {name for name, fate in fates.items() if fate == "gone"} == set(gone)
+    assert {name for name, fate in fates.items() if fate == "the same"} <= set(same)
+    for name in gone:
+        assert f"| `--{name}` | gone | " in text
 
 
 @pytest.mark.slow
