@@ -127,7 +127,7 @@ def test_the_docs_have_the_fate_of_every_flag_of_1_x(tmp_path):
     script = "import json, trainer_args as t; "
     script += "print(json.dumps([list(t.FORMER), list(t.GONE), [flag.name for flag in t._flags(t.Trainer)]]))"
     former, gone, same = json.loads(python("-c", script, cwd=tmp_path).stdout)
-    assert len(fates) == 67  # parameters of Trainer in 1.0.8, 1.1.8, 1.2.10, ... 1.9.5
+    assert len(fates) == 66  # parameters of Trainer in 1.0.8, 1.1.8, 1.2.10, ... 1.9.5
     assert {name for name, fate in fates.items() if fate == "alias"} == set(former)
     assert {name for name, fate in fates.items() if fate == "gone"} == set(gone)
     assert {name for name, fate in fates.items() if fate == "the same"} <= set(same)
