@@ -39,8 +39,7 @@ class Parser(ArgumentParser):
         **kwargs: Any,
     ) -> None:
         """Build the parser."""
-        # "resolve", for a model whose parser brings its own -h: it would clash with the one here.
-        super().__init__(formatter_class=Formatter, conflict_handler="resolve", allow_abbrev=False, **kwargs)
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, **kwargs)
         self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own takes -1e-3 for a flag
         self.rare, self.brief, self.whose = rare, brief or {}, whose
         if self.add_help:
@@ -102,11 +101,7 @@ class Parser(ArgumentParser):
             content = yaml.load(Path(file).read_text(encoding="utf-8"), Texts) or {}
         except (OSError, UnicodeError, yaml.YAMLError) as error:
             self.error(f"--config {file} cannot be read: {error}")
-        if (
-            not isinstance(content, dict)
-            or any(isinstance(value, dict) for value in content.values())
-            or None in content
-        ):
+        if not is_flat(content):
             self.error(f"--config {file} must have one flag a line, as in max_epochs: 3")
         if "config" in content:
             self.error(f"--config {file} names another one: give both on the command line, --config FIRST SECOND")
@@ -122,7 +117,7 @@ class Parser(ArgumentParser):
         texts = [re.sub(r"^([-+]?)\.(?=inf|nan)", r"\1", text, flags=re.IGNORECASE) for text in texts]  # YAML's .inf
         try:
             if action.nargs == 0:  # store_true and such: on the command line they have no value, here they do
-                setattr(flags, action.dest, yes_no(setting))
+                setattr(flags, action.dest, yes_no(",".join(texts)))
             elif isinstance(action, _AppendAction) and action.nargs is None:
                 setattr(flags, action.dest, [self._get_values(action, [text]) for text in texts])
             elif isinstance(action.nargs, int) and len(texts) != action.nargs:
@@ -169,6 +164,14 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message on one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def is_flat(content: Any) -> bool:
+    """Return whether this is a mapping from names to a text, a list of texts, or None each."""
+    if not isinstance(content, dict) or None in content:
+        return False
+    values = [value if isinstance(value, list) else [value or ""] for value in content.values()]
+    return all(isinstance(item, str) for items in values for item in items)
 
 
 class HelpAll(Action):

@@ -24,11 +24,12 @@ def build_parser(argv: Sequence[str]) -> Parser:
     parser = Parser(add_help=False)
     parser.set_defaults(**TRAINER_DEFAULTS)
 
-    # add all the available Trainer flags, and the program's own
-    Trainer.add_argparse_args(parser)
     add_program_args(parser)
     completing = "show the lines that make a shell complete this command line"
     parser.add_argument("--completion", choices=list(SCRIPTS), action=PrintScript, default=SUPPRESS, help=completing)
+
+    # add all the available Trainer flags
+    Trainer.add_argparse_args(parser)
 
     # figure out which model and which data to use
     models, data = names("models"), names("data")
@@ -45,7 +46,13 @@ def build_parser(argv: Sequence[str]) -> Parser:
         own = add_args(declaration("data", chosen.data_name), own)
     known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
     return Parser(
-        usage=USAGE, description=__doc__, parents=[own], rare=rare_flags(parser), brief=USED_MOST, whose=known_elsewhere
+        usage=USAGE,
+        description=__doc__,
+        parents=[own],
+        conflict_handler="resolve",  # where a model's own parser has a -h
+        rare=rare_flags(parser),
+        brief=USED_MOST,
+        whose=known_elsewhere,
     )
 
 

@@ -1,6 +1,5 @@
 """Models and data modules by file name: models/mnist.py is ``--model_name mnist``. Only what is named is read."""
 
-import sys
 import traceback
 from argparse import ArgumentError, ArgumentParser, Namespace
 from importlib import import_module
@@ -101,7 +100,7 @@ def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser
             try:
                 return getattr(module_class, hook)(parent_parser)
             except ArgumentError as error:
-                file = sys.modules[module_class.__module__].__file__
+                file = f"{module_class.__module__.replace('.', '/')}.py"
                 raise UsageError(f"{file}: {error.message}: the flag exists already, choose another name") from error
     return parent_parser
 

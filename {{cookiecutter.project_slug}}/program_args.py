@@ -110,7 +110,7 @@ def resolve(args: Namespace) -> Namespace:
     flags = in_names_of_today(vars(args))
     checkpoint = flags.pop("resume_from_checkpoint")
     if checkpoint is not None:
-        notice(f"--resume_from_checkpoint {checkpoint}", f"--ckpt_path {checkpoint}")
+        notice(f"--resume_from_checkpoint {checkpoint} is now --ckpt_path {checkpoint}")
         flags["ckpt_path"] = checkpoint
     if flags["barebones"]:  # Lightning refuses these with it
         flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}

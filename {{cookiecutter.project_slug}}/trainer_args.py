@@ -181,12 +181,7 @@ def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_g
     for parameter in _flags(cls):
         _add_flag(group, parameter, environment, parent_parser.get_default(parameter.name))
     if cls is Trainer:
-        group = parser.add_argument_group("Trainer of Lightning 1.x")
-        for name, former in FORMER.items():
-            text = f"what Lightning 1.x called {former.name_today}"
-            _add_flag(group, Parameter(name, former.kinds, help=text), environment, parent_parser.get_default(name))
-        for name in GONE:
-            group.add_argument(f"--{name}", action=GoneFlag, nargs="?", default=SUPPRESS, help=SUPPRESS)
+        _add_former_flags(parser, environment)
     return parser
 
 
@@ -235,23 +230,33 @@ def match_env_arguments() -> Namespace:
 
 
 def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flags with those of Lightning 1.x that were renamed under their names of today; say so on stderr."""
-    renamed: dict[str, Any] = {}
+    """Return flags with those of Lightning 1.x that were renamed under their names of today; say so on stderr.
+
+    A name of today that is given another value wins.
+    """
+    defaults = {parameter.name: parameter.default for parameter in _parameters(Trainer)}
+    today = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
     for name, former in FORMER.items():
         if former.today and flags.get(name) is not None:
-            today = former.today(flags[name])
-            notice(
-                f"--{name} {_text(flags[name])}", " ".join(f"--{new} {_text(value)}" for new, value in today.items())
+            became = former.today(flags[name])
+            was, now = (
+                f"--{name} {_text(flags[name])}",
+                {new: f"--{new} {_text(value)}" for new, value in became.items()},
             )
-            renamed |= today
-    rest = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
-    return rest | renamed
+            given = {new: today.get(new, defaults[new]) for new in became}
+            wins = [new for new, value in given.items() if value not in (defaults[new], became[new])]
+            if wins:
+                notice(f"{was} is {' '.join(now.values())} today, and gives way to --{wins[0]} {_text(given[wins[0]])}")
+            else:
+                notice(f"{was} is now {' '.join(now.values())}")
+                today |= became
+    return today
 
 
-def notice(was: str, now: str) -> None:
-    """Say on stderr, from the first process, what a flag of Lightning 1.x became."""
+def notice(text: str) -> None:
+    """Print on stderr, from the first process."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"{was} is now {now}", file=sys.stderr)
+        print(text, file=sys.stderr)
 
 
 class ArgparseCalls:
@@ -305,7 +310,7 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
             ]
         trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
         if checkpoint is not None:
-            notice(f"--resume_from_checkpoint {checkpoint}", f"trainer.fit(ckpt_path={checkpoint!r})")
+            notice(f"--resume_from_checkpoint {checkpoint} is now trainer.fit(ckpt_path={checkpoint!r})")
             trainer.fit = partial(trainer.fit, ckpt_path=checkpoint)
         trainer.tune = partial(_tune, trainer, **tuning)
         return trainer
@@ -340,14 +345,27 @@ def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], 
         group.add_argument(f"--no_{name}", dest=name, action="store_const", const=False, help=SUPPRESS)
 
 
+def _add_former_flags(parser: ArgumentParser, environment: Mapping[str, Any]) -> None:
+    """Add the flags of Lightning 1.x, but those whose names the program uses for its own."""
+    group = parser.add_argument_group("Trainer of Lightning 1.x")
+    for name, former in FORMER.items():
+        if f"--{name}" not in parser._option_string_actions:
+            text = f"what Lightning 1.x called {former.name_today}"
+            _add_flag(group, Parameter(name, former.kinds, help=text), environment, parser.get_default(name))
+    for name in GONE:
+        if f"--{name}" not in parser._option_string_actions:
+            group.add_argument(f"--{name}", action=GoneFlag, nargs="?", default=SUPPRESS, help=SUPPRESS)
+
+
 def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that 1.x's ``progress_bar_refresh_rate`` means: 0 is no bar."""
     if refresh_rate == 0:
-        notice("--progress_bar_refresh_rate 0", "--enable_progress_bar no")
+        notice("--progress_bar_refresh_rate 0 is now --enable_progress_bar no")
         return {"enable_progress_bar": False}
     if kwargs.get("enable_progress_bar") is False:
         return {}
-    notice(f"--progress_bar_refresh_rate {refresh_rate}", f"the callback TQDMProgressBar(refresh_rate={refresh_rate})")
+    bar_today = f"TQDMProgressBar(refresh_rate={refresh_rate})"
+    notice(f"--progress_bar_refresh_rate {refresh_rate} is now the callback {bar_today}")
     bar = importlib.import_module(f"{_lightning()}.callbacks").TQDMProgressBar(refresh_rate=refresh_rate)
     callbacks = kwargs.get("callbacks") or []
     return {"callbacks": [*(callbacks if isinstance(callbacks, list) else [callbacks]), bar]}
@@ -364,10 +382,10 @@ def _tune(
     trainer.fit_loop.max_epochs = -1
     if auto_scale_batch_size:
         mode = "power" if auto_scale_batch_size is True else auto_scale_batch_size
-        notice("--auto_scale_batch_size", f"Tuner(trainer).scale_batch_size(model, mode={mode!r})")
+        notice(f"--auto_scale_batch_size is now Tuner(trainer).scale_batch_size(model, mode={mode!r})")
         found["scale_batch_size"] = tuner.scale_batch_size(model, *args, mode=mode, **kwargs)
     if auto_lr_find:
-        notice("--auto_lr_find", "Tuner(trainer).lr_find(model)")
+        notice("--auto_lr_find is now Tuner(trainer).lr_find(model)")
         found["lr_find"] = tuner.lr_find(model, *args, attr_name="" if auto_lr_find is True else auto_lr_find, **kwargs)
     trainer.fit_loop.max_epochs = max_epochs
     if fit is not None:

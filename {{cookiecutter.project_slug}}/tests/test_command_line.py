@@ -110,7 +110,10 @@ def test_a_file_names_the_model_and_sets_its_flags():
         ("fast: perhaps", "run.yaml: fast: 'perhaps' is neither yes nor no"),
         ("numbr: 3", "run.yaml: unknown flag --numbr, did you mean --number?"),
         ("of_b: 3", "run.yaml: --of_b is a flag of model b, not a"),
+        ("fast: [1, 2]", "run.yaml: fast: '1,2' is neither yes nor no"),
         ("a:\n  b: 1", "one flag a line"),
+        ("a:\n- b: 1", "one flag a line"),
+        ("~: 1", "one flag a line"),
         ("- a", "one flag a line"),
         ("text", "one flag a line"),
         ("[1, 2", "cannot be read"),
@@ -225,4 +228,7 @@ def test_flags_of_other_types_are_written_as_the_text_that_they_take(tmp_path):
 
 def test_a_parser_of_a_model_may_be_a_plain_one():
     child = ArgumentParser(parents=[build_parser([])], add_help=False, conflict_handler="resolve")
-    assert Parser(parents=[child], prog="x").parse_args(["--config", config("max_epochs: 3")]).max_epochs == 3
+    assert (
+        Parser(parents=[child], conflict_handler="resolve").parse_args(["--config", config("max_epochs: 3")]).max_epochs
+        == 3
+    )

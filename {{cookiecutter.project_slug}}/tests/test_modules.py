@@ -190,10 +190,25 @@ def test_a_flag_that_exists_already_is_named_with_its_file(root):
         add_args(load("models", "clash"), parser)
 
 
+@pytest.mark.parametrize("flag", ["--seed", "--max_epochs", "--gpus"])
+def test_no_model_takes_a_flag_of_the_program_away(root, monkeypatch, flag):
+    (root / "data").mkdir()
+    (root / "data" / "some.py").write_text(MODEL.format("Data").replace("Module", "DataModule"))
+    (root / "models" / "greedy.py").write_text(
+        "FLAG = '"
+        + flag
+        + "'\n"
+        + MODEL.format("Net").replace(" pass", "")
+        + FLAGS.replace('"--width"', "FLAG").replace("WIDTH", "1")
+    )
+    with pytest.raises(UsageError, match=rf"models/greedy\.py: conflicting option string: {flag}: the flag exists"):
+        parse_args(["--model_name", "greedy", "--data_name", "some"])
+
+
 def test_a_model_may_bring_a_parser_with_its_own_help(root, capsys):
     """As on the old page: ArgumentParser(parents=[parent_parser]), without add_help=False."""
     own = ArgumentParser(parents=[Parser(add_help=False)])
     own.add_argument("--encoder_layers", type=int, default=12)
     with pytest.raises(SystemExit):
-        Parser(parents=[own], description="whole").parse_args(["--help"])
+        Parser(parents=[own], conflict_handler="resolve").parse_args(["--help"])
     assert "--encoder_layers" in capsys.readouterr().out

@@ -272,6 +272,21 @@ def test_a_flag_of_1_x_has_its_effect_and_says_what_it_became(line, attributes, 
     assert notice in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "devices", "wins"),
+    [
+        ("--gpus 2 --accelerator cpu", [0], "--accelerator cpu"),
+        ("--gpus 2 --accelerator gpu", [0, 1], ""),
+        ("--gpus 2 --devices 1", [0], "--devices 1"),
+        ("--gpus 2 --num_processes 3", [0, 1], "--accelerator gpu"),
+    ],
+)
+def test_a_flag_of_today_wins_over_one_of_1_x(line, devices, wins, two_gpus, capsys):
+    accelerator = {"accelerator": "gpu"} if wins == "--devices 1" else {}
+    assert Trainer.from_argparse_args(parse(*line.split()), **accelerator).device_ids == devices
+    assert (f"gives way to {wins}\n" if wins else "is now") in capsys.readouterr().err
+
+
 def test_keywords_of_1_x_are_taken_too(two_gpus):
     assert Trainer(gpus=2, progress_bar_refresh_rate=3, callbacks=pl.Callback()).device_ids == [0, 1]
 
@@ -337,6 +352,14 @@ def test_a_flag_that_is_gone_says_what_took_its_place(name, capsys):
             parse(*line)
         assert stop.value.code == 2
         assert f"--{name} is no flag of Lightning 2: {GONE[name]}" in capsys.readouterr().err
+
+
+def test_a_program_may_use_a_name_of_1_x_for_a_flag_of_its_own():
+    parser = ArgumentParser()
+    parser.add_argument("--weights_summary", type=int)
+    parser.add_argument("--distributed_backend", default="mpi")
+    args = Trainer.add_argparse_args(parser).parse_args(["--weights_summary", "3"])
+    assert (args.weights_summary, args.distributed_backend) == (3, "mpi")
 
 
 def test_the_environment_sets_defaults(monkeypatch, capsys):
