@@ -12,6 +12,7 @@ from argparse import (
     _AppendAction,
 )
 from collections.abc import Callable, Container, Mapping, Sequence
+from copy import copy
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -193,6 +194,13 @@ class Formatter(HelpFormatter):
         """Leave room for the names of flags."""
         super().__init__(prog, max_help_position=34)
 
+    def add_argument(self, action: Action) -> None:
+        """Add a flag, also one without a text: its default says something."""
+        if action.help is None and action.default is not None:
+            action = copy(action)
+            action.help = "(default: %(default)s)"
+        super().add_argument(action)
+
     def _metavar_formatter(self, action: Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         if action.metavar is None and action.choices is not None:
             choices = "|".join(map(str, action.choices))
@@ -206,7 +214,7 @@ class Formatter(HelpFormatter):
         text = action.help or ""
         if not self.everything:
             text = self.brief.get(action.dest) or re.split(r"(?<=[a-z`)])\. ", text)[0].rstrip(".")
-        if action.default not in (None, SUPPRESS):
+        if action.default not in (None, SUPPRESS) and "%(default)" not in text:
             switch = {True: "yes", False: "no"} if isinstance(action.default, bool) else {}
             text += f" (default: {switch.get(action.default, action.default)})".replace("%", "%%")
         try:

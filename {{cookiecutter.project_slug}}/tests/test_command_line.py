@@ -1,5 +1,6 @@
 """The parser: config files, mistakes in one line, help in two lengths."""
 
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def parser():
     parser.add_argument("--switch", type=yes_no, nargs="?", const=True, default=False, help="a switch")
     parser.add_argument("--lr", dest="learning_rate", type=float)
     parser.add_argument("--data-dir")
+    parser.add_argument("--silent", default=7)
+    parser.add_argument("--own", default=8, help="has %(default)s already")
     parser.add_argument("--rare", choices=["one", "two"])
     return parser
 
@@ -170,6 +173,8 @@ def test_short_help_leaves_out_what_is_rare(parser):
         assert "--switch [yes|no]" in text
         assert "a switch (default: no)" in text
         assert "--layers value" in text
+        assert re.search(r"--silent text +\(default: 7\)\n", text)
+        assert "has 8 already\n" in text
 
 
 def test_help_fits_two_screens_and_help_all_has_every_flag(monkeypatch):
