@@ -18,10 +18,12 @@ import re
 import sys
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache, partial
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +41,7 @@ NAMES = {
         CONNECTOR: r'accelerator_flag == "(\w+)"',
     },
     "strategy": {
+        "_graveyard/tpu.py": r'register\("(\w+)"',
         "strategies/*.py": r'register\(\s*"(\w+)"|^    strategy_name = "(\w+)"|^ +\("(\w+)", (?:\w+, )?"\w+"\),$',
         CONNECTOR: r'strategy_flag == "(\w+)"',
     },
@@ -115,6 +118,13 @@ GONE = {
 }
 
 
+# Names that Lightning 1.9 had no flag for, so that its scripts may use them for flags of their own, which win.
+WEAK = {
+    *("barebones", "deterministic", "enable_autolog_hparams", "model_registry", "use_distributed_sampler"),
+    *("checkpoint_callback", "distributed_backend", "progress_bar_refresh_rate", "reload_dataloaders_every_epoch"),
+}
+
+
 class TrainerFlag(Action):
     """Store a value; the default is that of the environment, whatever ``set_defaults`` says before or after.
 
@@ -127,22 +137,27 @@ class TrainerFlag(Action):
 
     def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
         """Make the flag."""
-        self._environment, self.words = environment, _words(kinds)
+        self.environment, self.words = environment, _words(kinds)
+        convert = partial(_convert, kinds)
+        convert.__name__ = _describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
         metavar = _describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))
-        super().__init__(*args, **{"type": partial(_convert, kinds), "metavar": metavar, **kwargs})
+        super().__init__(*args, **{"type": convert, "metavar": metavar, **kwargs})
 
-    @property
-    def default(self) -> Any:
-        """Return the value for a flag that is not given."""
-        return self._environment.get(self.dest, self._default)
-
-    @default.setter
-    def default(self, value: Any) -> None:
-        self._default = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but the default to what the environment has."""
+        super().__setattr__(name, self.environment.get(self.dest, value) if name == "default" else value)
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         """Store the value."""
         setattr(namespace, self.dest, values)
+
+
+class OffFlag(Action):
+    """Turn a switch off: --no_NAME is --NAME no."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Store False."""
+        setattr(namespace, self.dest.removeprefix("no_"), False)
 
 
 class GoneFlag(Action):
@@ -178,10 +193,13 @@ def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_g
         parent_parser.error(str(error))
     parser = parent_parser if use_argument_group else ArgumentParser(parents=[parent_parser], add_help=False)
     group = parser.add_argument_group(cls.__name__)
+    own = set(parser._option_string_actions) if cls is Trainer else set()
     for parameter in _flags(cls):
-        _add_flag(group, parameter, environment, parent_parser.get_default(parameter.name))
+        if parameter.name not in WEAK or f"--{parameter.name}" not in own:
+            _add_flag(group, parameter, environment, parent_parser.get_default(parameter.name))
     if cls is Trainer:
         _add_former_flags(parser, environment)
+        _let_others_win(parser)
     return parser
 
 
@@ -237,19 +255,19 @@ def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {parameter.name: parameter.default for parameter in _parameters(Trainer)}
     today = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
     for name, former in FORMER.items():
-        if former.today and flags.get(name) is not None:
-            became = former.today(flags[name])
-            was, now = (
-                f"--{name} {_text(flags[name])}",
-                {new: f"--{new} {_text(value)}" for new, value in became.items()},
-            )
-            given = {new: today.get(new, defaults[new]) for new in became}
-            wins = [new for new, value in given.items() if value not in (defaults[new], became[new])]
-            if wins:
-                notice(f"{was} is {' '.join(now.values())} today, and gives way to --{wins[0]} {_text(given[wins[0]])}")
-            else:
-                notice(f"{was} is now {' '.join(now.values())}")
-                today |= became
+        value = flags.get(name)
+        value = _convert(former.kinds, value) if value and isinstance(value, str) else value
+        if former.today is None or value is None or (value in (0, "", []) and name != "gpus" and value is not False):
+            continue  # it says nothing
+        became = former.today(value)
+        was, now = f"--{name} {_text(value)}", " ".join(f"--{new} {_text(worth)}" for new, worth in became.items())
+        given = {new: today.get(new, defaults[new]) for new in became}
+        wins = [new for new, worth in given.items() if worth not in (None, defaults[new], became[new])]
+        if wins:
+            notice(f"{was} is {now} today, and gives way to --{wins[0]} {_text(given[wins[0]])}")
+        else:
+            notice(f"{was} is now {now}")
+            today |= became
     return today
 
 
@@ -279,11 +297,43 @@ class ArgparseCalls:
 
 
 class LikeLightnings(type):
-    """Make ``isinstance(x, Trainer)`` true for what ``Trainer(...)`` builds."""
+    """Makes the Trainer below look like Lightning's: isinstance, signature, attributes, subclasses."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        """Make a class; one that derives from Trainer derives from Lightning's."""
+        if any(isinstance(base, LikeLightnings) for base in bases):
+            real = importlib.import_module(_lightning()).Trainer
+            return type(real)(name, (ArgparseCalls, real), namespace)
+        return super().__new__(cls, name, bases, namespace)
 
     def __instancecheck__(cls, instance: object) -> bool:
         """Return whether this is a Trainer of Lightning's."""
         return isinstance(instance, importlib.import_module(_lightning()).Trainer)
+
+    def __getattr__(cls, name: str) -> Any:
+        """Return an attribute of Lightning's Trainer."""
+        if name.startswith("__"):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_lightning()).Trainer, name)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """Return the parameters of Trainer, with those of 1.x."""
+        parameters = [*_parameters(Trainer), *(Parameter(name, former.kinds) for name, former in FORMER.items())]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature([inspect.Parameter(p.name, keyword, default=p.default) for p in parameters])
+
+
+class Init:
+    """Stands for ``Trainer.__init__``, for programs that ask which parameters it has."""
+
+    def __call__(self, **kwargs: Any) -> None:
+        """Do nothing: Lightning's Trainer is built by ``Trainer.__new__``."""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Return the parameters of Trainer, with those of 1.x."""
+        return inspect.signature(Trainer)
 
 
 class Trainer(ArgparseCalls, metaclass=LikeLightnings):
@@ -292,37 +342,43 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
     ``trainer.tune(model)`` does, as in 1.9, what ``auto_scale_batch_size`` and ``auto_lr_find`` ask for.
     """
 
+    __init__ = Init()
     match_env_arguments = staticmethod(match_env_arguments)
+
+    @classmethod
+    def default_attributes(cls) -> dict[str, Any]:
+        """Return the default of each parameter."""
+        return {parameter.name: parameter.default for parameter in _parameters(Trainer)}
 
     def __new__(cls, **kwargs: Any) -> Any:
         """Import Lightning, only now, and build its Trainer; parameters of 1.x become what they are today."""
-        kwargs = in_names_of_today(kwargs)
-        tuning = {name: kwargs.pop(name, False) for name in ("auto_scale_batch_size", "auto_lr_find")}
+        kwargs = in_names_of_today(_without_old_defaults(kwargs))
+        tuning: dict[str, Any] = {
+            name: kwargs.pop(name, None) or False for name in ("auto_scale_batch_size", "auto_lr_find")
+        }
         checkpoint = kwargs.pop("resume_from_checkpoint", None)
         refresh_rate = kwargs.pop("progress_bar_refresh_rate", None)
         if refresh_rate is not None:
             kwargs |= _progress_bar(refresh_rate, kwargs)
         if isinstance(kwargs.get("logger"), str):
-            loggers = importlib.import_module(f"{_lightning()}.loggers")
-            folder = kwargs.get("default_root_dir") or os.getcwd()
-            kwargs["logger"] = [
-                getattr(loggers, LOGGERS[name])(save_dir=folder) for name in kwargs["logger"].split(",")
-            ]
+            kwargs["logger"] = _loggers(kwargs["logger"], kwargs.get("default_root_dir") or os.getcwd())
         trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
-        if checkpoint is not None:
-            notice(f"--resume_from_checkpoint {checkpoint} is now trainer.fit(ckpt_path={checkpoint!r})")
-            trainer.fit = partial(trainer.fit, ckpt_path=checkpoint)
+        trainer.tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
         trainer.tune = partial(_tune, trainer, **tuning)
+        if checkpoint:
+            notice(f"--resume_from_checkpoint {checkpoint} is now trainer.fit(ckpt_path={checkpoint!r})")
+            trainer.fit = partial(_resume, trainer.fit, checkpoint)
         return trainer
 
 
 def __getattr__(name: str) -> Any:
-    """Make ``LightningDataModule``, when it is asked for: Lightning's own, with the argparse calls."""
-    if name != "LightningDataModule":
+    """Return what Lightning calls so; its LightningDataModule comes with the argparse calls."""
+    if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    base = importlib.import_module(_lightning()).LightningDataModule
-    globals()[name] = type(base)(name, (base, ArgparseCalls), {"__module__": __name__})
-    return globals()[name]
+    found = getattr(importlib.import_module(_lightning()), name)
+    if name == "LightningDataModule":
+        found = globals()[name] = type(found)(name, (found, ArgparseCalls), {"__module__": __name__})
+    return found
 
 
 def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], preset: Any) -> None:
@@ -342,19 +398,38 @@ def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], 
         **switch,
     )
     if switch:
-        group.add_argument(f"--no_{name}", dest=name, action="store_const", const=False, help=SUPPRESS)
+        _add_weak(group, f"--no_{name}", action=OffFlag, nargs=0)
+
+
+def _add_weak(group: Any, flag: str, **kwargs: Any) -> None:
+    """Add a hidden flag, unless the program uses its name for one of its own."""
+    if flag not in group._option_string_actions:
+        group.add_argument(flag, default=SUPPRESS, help=SUPPRESS, **kwargs)
+
+
+def _let_others_win(parser: ArgumentParser) -> None:
+    """Let flags that the program adds later take the place of those that Lightning 1.9 did not have."""
+
+    def handle(container: Any, action: Action, conflicts: list[tuple[str, Action]]) -> None:
+        weak = [pair for pair in conflicts if isinstance(pair[1], OffFlag | GoneFlag) or pair[1].dest in WEAK]
+        type(container)._handle_conflict_resolve(container, action, weak)
+        if len(weak) < len(conflicts):
+            others = [pair for pair in conflicts if pair not in weak]
+            type(container)._handle_conflict_error(container, action, others)
+
+    for container in (parser._optionals, *parser._action_groups):
+        container._handle_conflict_error = partial(handle, container)  # type: ignore[assignment, method-assign]
 
 
 def _add_former_flags(parser: ArgumentParser, environment: Mapping[str, Any]) -> None:
     """Add the flags of Lightning 1.x, but those whose names the program uses for its own."""
     group = parser.add_argument_group("Trainer of Lightning 1.x")
     for name, former in FORMER.items():
-        if f"--{name}" not in parser._option_string_actions:
+        if name not in WEAK or f"--{name}" not in parser._option_string_actions:
             text = f"what Lightning 1.x called {former.name_today}"
             _add_flag(group, Parameter(name, former.kinds, help=text), environment, parser.get_default(name))
     for name in GONE:
-        if f"--{name}" not in parser._option_string_actions:
-            group.add_argument(f"--{name}", action=GoneFlag, nargs="?", default=SUPPRESS, help=SUPPRESS)
+        _add_weak(group, f"--{name}", action=GoneFlag, nargs="?")
 
 
 def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,25 +446,67 @@ def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any
     return {"callbacks": [*(callbacks if isinstance(callbacks, list) else [callbacks]), bar]}
 
 
+def _without_old_defaults(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters without those that are gone, or None where it was the default in 1.x, if they say nothing.
+
+    Raises:
+        TypeError: a parameter that is gone says something.
+    """
+    for name in GONE.keys() & kwargs.keys():
+        if kwargs[name] not in (None, False, -1, "native", "max_size_cycle"):  # what 1.x had as defaults
+            raise TypeError(f"Trainer({name}={kwargs[name]!r}) is no parameter of Lightning 2: {GONE[name]}")
+    needed = {name for name, kinds, default, _ in _parameters(Trainer) if default is not None and None not in kinds}
+    return {
+        name: value for name, value in kwargs.items() if name not in GONE and (value is not None or name not in needed)
+    }
+
+
+def _loggers(names: str, folder: Any) -> list[Any]:
+    """Return the loggers called so, which write below ``folder``.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    unknown = set(names.split(",")) - LOGGERS.keys()
+    if unknown:
+        raise ValueError(f"no logger is called {' or '.join(sorted(unknown))!r}: there are {', '.join(LOGGERS)}")
+    loggers = importlib.import_module(f"{_lightning()}.loggers")
+    return [getattr(loggers, LOGGERS[name])(save_dir=folder) for name in names.split(",")]
+
+
+def _resume(fit: Callable[..., Any], checkpoint: str, *args: Any, ckpt_path: Any = None, **kwargs: Any) -> Any:
+    """Fit on from a checkpoint, unless another one is named."""
+    return fit(*args, ckpt_path=ckpt_path or checkpoint, **kwargs)
+
+
 def _tune(
-    trainer: Any, model: Any, *args: Any, auto_scale_batch_size: bool | str, auto_lr_find: bool | str, **kwargs: Any
+    trainer: Any,
+    *args: Any,
+    auto_scale_batch_size: bool | str,
+    auto_lr_find: bool | str,
+    scale_batch_size_kwargs: Mapping[str, Any] | None = None,
+    lr_find_kwargs: Mapping[str, Any] | None = None,
+    **kwargs: Any,
 ) -> dict[str, Any]:
     """Do what ``trainer.tune(model, ...)`` did in 1.9: find what was asked for, set it and return it."""
     found = {}
-    tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
     # The search begins with the weights of the model, resumes nothing, and is not cut short by few epochs.
     fit, max_epochs = vars(trainer).pop("fit", None), trainer.fit_loop.max_epochs
     trainer.fit_loop.max_epochs = -1
-    if auto_scale_batch_size:
-        mode = "power" if auto_scale_batch_size is True else auto_scale_batch_size
-        notice(f"--auto_scale_batch_size is now Tuner(trainer).scale_batch_size(model, mode={mode!r})")
-        found["scale_batch_size"] = tuner.scale_batch_size(model, *args, mode=mode, **kwargs)
-    if auto_lr_find:
-        notice("--auto_lr_find is now Tuner(trainer).lr_find(model)")
-        found["lr_find"] = tuner.lr_find(model, *args, attr_name="" if auto_lr_find is True else auto_lr_find, **kwargs)
-    trainer.fit_loop.max_epochs = max_epochs
-    if fit is not None:
-        trainer.fit = fit
+    try:
+        if auto_scale_batch_size:
+            mode = "power" if auto_scale_batch_size is True else auto_scale_batch_size
+            notice(f"--auto_scale_batch_size is now Tuner(trainer).scale_batch_size(model, mode={mode!r})")
+            settings = {"mode": mode, **kwargs, **(scale_batch_size_kwargs or {})}
+            found["scale_batch_size"] = trainer.tuner.scale_batch_size(*args, **settings)
+        if auto_lr_find:
+            notice("--auto_lr_find is now Tuner(trainer).lr_find(model)")
+            settings = {"attr_name": "" if auto_lr_find is True else auto_lr_find, **kwargs, **(lr_find_kwargs or {})}
+            found["lr_find"] = trainer.tuner.lr_find(*args, **settings)
+    finally:
+        trainer.fit_loop.max_epochs = max_epochs
+        if fit is not None:
+            trainer.fit = fit
     return found
 
 
@@ -406,7 +523,7 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     if None in kinds and word in ("none", "null"):
         return None
     for literal in kinds:
-        if not isinstance(literal, type) and word == str(literal):
+        if not isinstance(literal, type | Several) and word == str(literal).lower():
             return literal
         if isinstance(literal, Several) and set(word.split(",")) <= set(literal):
             return word
@@ -434,9 +551,9 @@ def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
             number = float(word)
         except ValueError:
             return
-        if float in kinds:
+        if float in kinds and isfinite(number):
             yield number
-        elif number.is_integer():
+        elif int in kinds and number.is_integer():
             yield int(number)
 
 
@@ -475,7 +592,7 @@ def _lightning() -> str:
 
 def _flags(cls: Any) -> list[Parameter]:
     """Return the parameters that can be written as text: all but those that take objects only."""
-    return [parameter for parameter in _parameters(cls) if set(parameter.kinds) - {None}]
+    return [parameter for parameter in _parameters(cls) if set(parameter.kinds) - {None, timedelta}]
 
 
 @cache
@@ -501,7 +618,8 @@ def _annotated_kinds(parameter: inspect.Parameter, module: str) -> Iterator[Any]
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-        yield from _kinds(ast.parse(text, mode="eval").body, module)
+        with suppress(SyntaxError, ValueError):  # nothing that could be written as text
+            yield from _kinds(ast.parse(text, mode="eval").body, module)
 
 
 def _parameters_in_source(module: str) -> Iterator[Parameter]:
@@ -559,6 +677,9 @@ def _kinds(annotation: ast.expr | None, module: str) -> Iterator[Any]:
             yield from literal if isinstance(literal, tuple) else (literal,)
         case ast.Subscript(value=ast.Name(id="list" | "List"), slice=ast.Name(id="int")):
             yield list
+        case ast.Subscript(value=ast.Name(id="list" | "List" | "tuple" | "Tuple" | "Sequence"), slice=inner):
+            for member in inner.elts if isinstance(inner, ast.Tuple) else [inner]:  # one of them, as in 1.9
+                yield from _kinds(member, module)
 
 
 def _definition(name: str, module: str) -> Iterator[Any]:

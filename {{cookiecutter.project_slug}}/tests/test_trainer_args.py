@@ -3,8 +3,17 @@
 import inspect
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import (
+    ArgumentDefaultsHelpFormatter,
+    ArgumentError,
+    ArgumentParser,
+    MetavarTypeHelpFormatter,
+    Namespace,
+    RawTextHelpFormatter,
+)
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Literal
 
 import lightning_fabric
 import pytest
@@ -105,6 +114,7 @@ TABLE = [
     ("--check_val_every_n_epoch None", "check_val_every_n_epoch", None),  # refused
     ("--gradient_clip_val 0.5", "gradient_clip_val", 0.5),
     ("--gradient_clip_val None", "gradient_clip_val", None),
+    ("--gradient_clip_val nan", "gradient_clip_val", REFUSED),
     ("--accelerator gpuu", "accelerator", REFUSED),
     ("--strategy luck", "strategy", REFUSED),
     ("--default_root_dir some/where", "default_root_dir", "some/where"),
@@ -191,7 +201,7 @@ def test_names_registered_by_the_program_are_taken():
 
 def test_every_name_that_lightning_registers_is_taken():
     for strategy in pl.strategies.StrategyRegistry.available_strategies():
-        assert strategy == "single_tpu" or parse("--strategy", strategy).strategy == strategy
+        assert parse("--strategy", strategy).strategy == strategy
     for accelerator in pl.accelerators.AcceleratorRegistry.available_accelerators():
         assert parse("--accelerator", accelerator).accelerator == accelerator
 
@@ -309,7 +319,7 @@ def test_fit_resumes_from_the_checkpoint_of_1_x(capsys):
     args = parse("--resume_from_checkpoint", "one.ckpt", "--max_epochs", "2", "--limit_train_batches", "3")
     second = Trainer.from_argparse_args(args, default_root_dir="two", limit_val_batches=1, **QUIET)
     assert "--resume_from_checkpoint one.ckpt is now trainer.fit(ckpt_path='one.ckpt')" in capsys.readouterr().err
-    second.fit(BoringModel())
+    second.fit(BoringModel(), ckpt_path=None)
     assert (second.current_epoch, second.global_step) == (2, 6)
 
 
@@ -341,6 +351,19 @@ def test_tune_finds_what_the_flags_ask_for():
     assert trainer.current_epoch == 1
 
 
+def test_tune_takes_what_1_9_took_and_leaves_the_trainer_as_it_was():
+    args = parse("--auto_lr_find", "--auto_scale_batch_size", "binsearch", "--max_epochs", "1")
+    trainer = Trainer.from_argparse_args(args, limit_val_batches=0, enable_checkpointing=False, **QUIET)
+    model = Tunable()
+    found = trainer.tune(model, scale_batch_size_kwargs={"max_trials": 1}, lr_find_kwargs={"num_training": 20})
+    assert found["scale_batch_size"] < 64
+    assert len(found["lr_find"].results["lr"]) <= 21
+    with pytest.raises(TypeError):
+        trainer.tune(model, lr_find_kwargs={"no_such": 1})
+    assert trainer.max_epochs == 1
+    assert trainer.tuner.lr_find(model, num_training=20) is not None
+
+
 def test_tune_without_the_flags_does_nothing():
     model = Tunable()
     assert Trainer.from_argparse_args(parse(), **QUIET).tune(model) == {}
@@ -354,6 +377,105 @@ def test_a_flag_that_is_gone_says_what_took_its_place(name, capsys):
             parse(*line)
         assert stop.value.code == 2
         assert f"--{name} is no flag of Lightning 2: {GONE[name]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("formatter", [ArgumentDefaultsHelpFormatter, MetavarTypeHelpFormatter, RawTextHelpFormatter])
+def test_every_formatter_of_argparse_prints_the_help(formatter):
+    assert "--max_epochs" in Trainer.add_argparse_args(ArgumentParser(formatter_class=formatter)).format_help()
+
+
+def test_what_else_lightning_has_can_be_imported_from_here():
+    from trainer_args import LightningModule, seed_everything
+
+    assert (LightningModule, seed_everything) == (pl.LightningModule, pl.seed_everything)
+    with pytest.raises(ImportError):
+        from trainer_args import no_such_name  # noqa: F401
+
+
+def test_trainer_looks_like_lightnings():
+    assert Trainer.fit is pl.Trainer.fit
+    assert Trainer.default_attributes()["max_steps"] == -1
+    args = parse("--max_epochs", "3", "--gpus", "0")
+    for signature in (inspect.signature(Trainer), inspect.signature(Trainer.__init__)):
+        keywords = {name: value for name, value in vars(args).items() if name in signature.parameters}
+        assert Trainer(**keywords).max_epochs == 3
+    with pytest.raises(AttributeError):
+        _ = Trainer.no_such_attribute
+
+
+def test_a_subclass_is_one_of_lightnings():
+    class Mine(Trainer):
+        def __init__(self, *args, greeting="hello", **kwargs):
+            super().__init__(*args, **kwargs)
+            self.greeting = greeting
+
+    trainer = Mine(max_epochs=3, greeting="hi", accelerator="cpu")
+    assert (trainer.max_epochs, trainer.greeting) == (3, "hi")
+    assert isinstance(trainer, pl.Trainer)
+    assert Mine.add_argparse_args(ArgumentParser()).parse_args([]) == Namespace()
+
+
+@pytest.mark.parametrize(
+    "name", ["deterministic", "no_logger", "weights_summary", "distributed_backend", "terminate_on_nan"]
+)
+@pytest.mark.parametrize("where", ["before", "after", "in a group"])
+def test_flags_that_1_9_did_not_have_give_way_to_those_of_the_program(name, where):
+    parser = ArgumentParser()
+    group = parser.add_argument_group("own") if where == "in a group" else parser
+    if where == "before":
+        parser.add_argument(f"--{name}", type=int, default=7)
+    Trainer.add_argparse_args(parser)
+    if where != "before":
+        group.add_argument(f"--{name}", type=int, default=7)
+    assert getattr(parser.parse_args([]), name) == 7
+    assert getattr(parser.parse_args([f"--{name}", "8"]), name) == 8
+
+
+def test_flags_that_1_9_had_do_not():
+    parser = Trainer.add_argparse_args(ArgumentParser())
+    with pytest.raises(ArgumentError, match="conflicting option string: --max_epochs"):
+        parser.add_argument("--max_epochs")
+    with pytest.raises(ArgumentError, match="conflicting option string"):
+        Trainer.add_argparse_args(parser)
+
+
+def test_a_parser_that_resolves_conflicts_keeps_the_defaults_of_the_program():
+    parser = ArgumentParser(conflict_handler="resolve")
+    Trainer.add_argparse_args(parser)
+    parser.add_argument("--logger", default="mine")
+    parser.add_argument("--benchmark", action="store_true")
+    args = parser.parse_args([])
+    assert (args.logger, args.benchmark) == ("mine", False)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"strategy": None, "accelerator": None, "devices": None, "num_nodes": None, "max_steps": None},
+        {"gpus": "0", "tpu_cores": 0, "num_processes": 0},
+        {"gpus": 0, "accelerator": "cpu", "devices": 1},
+        {"track_grad_norm": -1, "amp_backend": "native", "auto_select_gpus": False, "move_metrics_to_cpu": False},
+        {"multiple_trainloader_mode": "max_size_cycle", "resume_from_checkpoint": None, "auto_lr_find": None},
+    ],
+    ids=str,
+)
+def test_what_1_x_had_as_defaults_says_nothing(kwargs):
+    trainer = Trainer(**kwargs)
+    assert (type(trainer.accelerator).__name__, trainer.num_devices, trainer.max_steps) == ("CPUAccelerator", 1, -1)
+
+
+def test_parameters_that_are_gone_say_what_took_their_place():
+    with pytest.raises(TypeError, match=r"track_grad_norm=2.* is no parameter of Lightning 2: log it in"):
+        Trainer(track_grad_norm=2)
+    with pytest.raises(ValueError, match="no logger is called 'foo': there are csv"):
+        Trainer(logger="foo")
+
+
+def test_keywords_of_today_win_over_flags_of_1_x(two_gpus):
+    args = parse("--gpus", "1", "--checkpoint_callback", "no")
+    trainer = Trainer.from_argparse_args(args, accelerator="cpu", enable_checkpointing=True)
+    assert type(trainer.accelerator).__name__ == "CPUAccelerator"
+    assert trainer.checkpoint_callback is not None
 
 
 def test_a_program_may_use_a_name_of_1_x_for_a_flag_of_its_own():
@@ -437,9 +559,31 @@ def test_a_data_module_has_the_calls():
     assert "samples per batch" in parser.format_help()
 
 
+def test_annotations_that_are_no_text_are_left_out():
+    class Local:
+        pass
+
+    class Settings:
+        def __init__(
+            self,
+            a: Local = None,
+            b: "any text at all" = None,  # noqa: F722
+            c: Annotated[int, object()] = 3,
+            d: Literal["MNIST", "CIFAR10"] = "MNIST",
+            e: list[str] | None = None,
+            f: timedelta | None = None,
+            g: tuple[int, int] = (1, 2),
+        ):
+            self.values = (a, b, c, d, e, f, g)
+
+    parser = trainer_args.add_argparse_args(Settings, ArgumentParser())
+    args = parser.parse_args(["--d", "CIFAR10", "--e", "x", "--g", "3"])
+    assert args == Namespace(d="CIFAR10", e="x", g=3)
+
+
 def test_any_class_will_do():
     class Settings:
-        def __init__(self, size: "int | None" = None, mode: "Literal['a', 'b']" = "a", **others):  # noqa: F821
+        def __init__(self, size: "int | None" = None, mode: "Literal['a', 'b']" = "a", **others):
             self.size, self.mode = size, mode
 
     parser = trainer_args.add_argparse_args(Settings, ArgumentParser())
