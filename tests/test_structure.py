@@ -12,7 +12,7 @@ LAYERS = [
     ["completion", "train"],
     ["callbacks", "predictions", "program_args", "runs"],
     ["command_line", "modules"],
-    ["declarations", "models", "data"],
+    ["config_files", "declarations", "models", "data"],
     ["in_memory"],
     ["args"],
     ["trainer_args"],

@@ -1,24 +1,16 @@
 """The parser of the command line: strict, with config files, one-line errors and help in two lengths."""
 
 import re
-from argparse import (
-    SUPPRESS,
-    Action,
-    ArgumentError,
-    ArgumentParser,
-    ArgumentTypeError,
-    HelpFormatter,
-    Namespace,
-    _AppendAction,
-)
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable, Container, Mapping, Sequence
 from copy import copy
 from difflib import get_close_matches
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from args import yes_no
+from args import UsageError
+from config_files import apply_configs
+from trainer_args import OffFlag
 
 
 class Parser(ArgumentParser):
@@ -66,16 +58,10 @@ class Parser(ArgumentParser):
         What a config file sets is in the namespace before argparse begins, so flags win over it, and it over defaults.
         """
         flags = Namespace() if namespace is None else namespace
-        given, unknown_settings = set(vars(flags)), []
-        for file in self._config_files(args):
-            for name, setting in self._read_config(file).items():
-                action = next(
-                    (each for each in self._actions if name == each.dest or f"--{name}" in each.option_strings), None
-                )
-                if action is None:
-                    unknown_settings.append((file, name))
-                elif action.dest not in given:
-                    self._apply(action, name, setting, flags, file)
+        try:
+            unknown_settings = apply_configs(self, self._config_files(args), flags)
+        except UsageError as error:
+            self.error(str(error))
         flags, unknown = super().parse_known_args(args, flags)
         return flags, unknown, unknown_settings
 
@@ -89,51 +75,12 @@ class Parser(ArgumentParser):
         reader._add_action(config)
         return reader.parse_known_args(args)[0].config or []
 
-    def _read_config(self, file: str) -> dict[str, Any]:
-        """Return the names in a YAML file, each with a text as on the command line, a list of texts, or None."""
-        import yaml  # 20 ms, for those who have a file
-
-        class Texts(yaml.BaseLoader):
-            """Reads all as text, but null: what a text means is for the flag to say."""
-
-        Texts.add_implicit_resolver("null", re.compile(r"^(null|Null|NULL|~|)$"), None)
-        Texts.add_constructor("null", lambda loader, node: None)
-        try:
-            content = yaml.load(Path(file).read_text(encoding="utf-8"), Texts) or {}
-        except (OSError, UnicodeError, yaml.YAMLError) as error:
-            self.error(f"--config {file} cannot be read: {error}")
-        if not is_flat(content):
-            self.error(f"--config {file} must have one flag a line, as in max_epochs: 3")
-        if "config" in content:
-            self.error(f"--config {file} names another one: give both on the command line, --config FIRST SECOND")
-        return content
-
-    def _apply(self, action: Action, name: str, setting: Any, flags: Namespace, file: str) -> None:
-        """Put a setting into ``flags``, by the type, choices and number of values of its flag."""
-        action.required = False
-        if setting is None:
-            setattr(flags, action.dest, None)
-            return
-        texts = [setting] if isinstance(setting, str) else setting
-        texts = [re.sub(r"^([-+]?)\.(?=inf|nan)", r"\1", text, flags=re.IGNORECASE) for text in texts]  # YAML's .inf
-        try:
-            if action.nargs == 0:  # store_true and such: on the command line they have no value, here they do
-                setattr(flags, action.dest, yes_no(",".join(texts)))
-            elif isinstance(action, _AppendAction) and action.nargs is None:
-                setattr(flags, action.dest, [self._get_values(action, [text]) for text in texts])
-            elif isinstance(action.nargs, int) and len(texts) != action.nargs:
-                raise ArgumentError(action, f"expected {action.nargs} values")
-            else:
-                values = self._get_values(action, [",".join(texts)] if action.nargs in (None, "?") else texts)
-                action(self, flags, values, f"--{name}")
-        except (ArgumentError, ArgumentTypeError) as error:
-            self.error(f"{file}: {name}: {getattr(error, 'message', error)}")
-
     def _explain(self, flag: str) -> str:
         """Return what is wrong with an unknown flag: of another model, or misspelt."""
         if whose := self.whose(flag):
             return f"{flag} is {whose}"
-        flags = [name for name, action in self._option_string_actions.items() if action.help != SUPPRESS]
+        actions = self._option_string_actions.items()
+        flags = [name for name, action in actions if action.help != SUPPRESS or isinstance(action, OffFlag)]
         longer = [name for name in flags if len(flag) > 2 and name.startswith(flag)]
         near = (longer or get_close_matches(flag.replace("-", "_").replace("__", "--", 1), flags, cutoff=0.7))[:3]
         return f"unknown flag {flag}" + (f", did you mean {' or '.join(near)}?" if near else "")
@@ -165,14 +112,6 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message on one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
-
-
-def is_flat(content: Any) -> bool:
-    """Return whether this is a mapping from names to a text, a list of texts, or None each."""
-    if not isinstance(content, dict) or None in content:
-        return False
-    values = [value if isinstance(value, list) else [value or ""] for value in content.values()]
-    return all(isinstance(item, str) for items in values for item in items)
 
 
 class HelpAll(Action):

@@ -57,7 +57,10 @@ def read(root: Path, module: str) -> dict[str, Any]:
             continue
         try:
             run(cut(statement) if isinstance(statement, ast.ClassDef) else statement, scope)
-        except Exception:  # it needs what is left out; an error of its own shows when the file is imported
+        except (
+            Exception,
+            SystemExit,
+        ):  # it needs what is left out; an error of its own shows when the file is imported
             definition = isinstance(statement, ast.ClassDef | ast.FunctionDef)
             for node in [statement] if definition else ast.walk(statement):
                 scope.pop(getattr(node, "id", getattr(node, "name", "")), None)

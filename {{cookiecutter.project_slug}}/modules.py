@@ -35,7 +35,7 @@ def load(folder: str, name: str) -> Any:
     module_name = f"{folder}.{name}"
     try:
         module = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == ROOT / folder / f"{name}.py"]
         where = f" in line {lines[-1]}" if lines else ""
@@ -60,7 +60,7 @@ def declaration(folder: str, name: str) -> Any:
     try:
         declared = read_declaration(ROOT, f"{folder}.{name}")
         add_args(declared, ArgumentParser(add_help=False))
-    except Exception:
+    except (Exception, SystemExit):
         return load(folder, name)
     return declared
 
@@ -84,7 +84,7 @@ def declared_flags(folder: str, name: str) -> list[str]:
     """Return the flags of ``folder/name.py``, as far as they can be told without importing it."""
     try:
         own = add_args(read_declaration(ROOT, f"{folder}.{name}"), ArgumentParser(add_help=False))
-    except Exception:  # it will be said when this one is asked for
+    except (Exception, SystemExit):  # it will be said when this one is asked for
         return []
     return [flag for action in own._actions for flag in action.option_strings]
 

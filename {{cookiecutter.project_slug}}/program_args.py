@@ -43,7 +43,7 @@ def add_program_args(parser: ArgumentParser) -> None:
     group.add_argument(
         "--config", nargs="+", action="extend", metavar="FILE", help="take flags from YAML files; later ones win"
     )
-    group.add_argument("--seed", type=count, default=0, metavar="N", help="seed of weights, data order and all noise")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, data order and all noise")
     group.add_argument(
         "--ckpt_path", metavar="FILE", help="checkpoint to fit on from, or to validate, test or predict with"
     )
@@ -105,7 +105,7 @@ def resolve(args: Namespace) -> Namespace:
     """Return the flags as the run takes them: those of Lightning 1.x in names of today, and the epochs decided.
 
     Raises:
-        UsageError: a checkpoint is needed or named, and there is none.
+        UsageError: a checkpoint is needed or named, and there is none; or flags contradict each other.
     """
     flags = in_names_of_today(vars(args))
     checkpoint = flags.pop("resume_from_checkpoint")
@@ -117,11 +117,26 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
-    if flags["ckpt_path"] not in (None, "none") and not Path(flags["ckpt_path"]).exists():
+    if flags["ckpt_path"] not in (None, "none") and not Path(flags["ckpt_path"]).is_file():
         raise UsageError(f"--ckpt_path {flags['ckpt_path']}: there is no such file")
+    if flags["predictions"] is not None and flags["command"] != "predict":
+        raise UsageError("--predictions is a flag of predict: main.py predict --ckpt_path FILE --predictions FILE")
+    if flags["accumulate_grad_schedule"] is not None and flags["accumulate_grad_batches"] != 1:
+        raise UsageError("--accumulate_grad_schedule takes the place of --accumulate_grad_batches: give one of them")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+        if flags[name] == 0:
+            raise UsageError(f"--{name} must be more than 0")
+    flags["default_root_dir"] = flags["default_root_dir"] or "."
     if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
         flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)
     return Namespace(**flags)
+
+
+def seed(text: str) -> int:
+    """Return ``text`` as an integer that can seed every generator: 0 to 4294967295."""
+    if count(text) >= 2**32:
+        raise ArgumentTypeError(f"{text!r} is more than 4294967295")
+    return int(text)
 
 
 def all_or_count(text: str) -> int:

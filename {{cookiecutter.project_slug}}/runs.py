@@ -32,8 +32,9 @@ def new_run_dir(args: Namespace) -> Iterator[Path]:
     try:
         yield run_dir
     except BaseException:
-        if is_first_process() and {path.name for path in run_dir.glob("*")} <= {CONFIG}:
-            (run_dir / CONFIG).unlink(missing_ok=True)
+        if is_first_process() and {path.name for path in run_dir.glob("*")} <= {CONFIG, "hparams.yaml"}:
+            for path in run_dir.glob("*"):
+                path.unlink()
             with suppress(OSError):  # never made
                 run_dir.rmdir()
         raise

@@ -10,6 +10,7 @@ from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
@@ -119,6 +120,8 @@ def build(
     data = data_class and data_class(own_args(data_class, args))
     if args.command != "fit":
         require(args, model, data)
+    if checkpoint(args):
+        require_checkpoint(args.ckpt_path)
     settings: dict[str, Any] = {"default_root_dir": run_dir, "logger": build_loggers(args.logger, run_dir) or False}
     if args.command == "fit":
         settings["callbacks"] = [*callbacks, *build_callbacks(args, run_dir, model)]
@@ -155,12 +158,22 @@ def checkpoint(args: Namespace) -> str | None:
     return None if args.ckpt_path == "none" else args.ckpt_path
 
 
+def require_checkpoint(path: str) -> None:
+    """Raise UsageError if a file is no checkpoint of Lightning's, or would have to be unpickled unsafely."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UsageError(f"--ckpt_path {path} cannot be read as a checkpoint: {type(error).__name__}") from error
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
+
+
 @contextmanager
 def usage_errors(args: Namespace) -> Iterator[None]:
     """Turn what Lightning refuses only when it sees the model, the data and the checkpoint into a UsageError."""
     try:
         yield
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
+    except (MisconfigurationException, AttributeError, RuntimeError, ValueError) as error:
         *_, (raised_in, _) = walk_tb(error.__traceback__)
         if "Error(s) in loading state_dict" in str(error):
             remedy = "give the flags it was made with, as in --config RUN/config.yaml"

@@ -129,11 +129,6 @@ def test_gradients_are_accumulated(argv, steps):
     assert counter.seen == steps
 
 
-def test_both_ways_to_accumulate_are_refused():
-    with pytest.raises(UsageError, match="accumulate_grad_batches"):
-        run("--accumulate_grad_batches", "2", "--accumulate_grad_schedule", "0:4")
-
-
 def test_weights_are_averaged():
     run("--max_epochs", "2")
     plain = torch.load("run/checkpoints/last.ckpt", weights_only=True)

@@ -30,6 +30,8 @@ def parser():
     parser.add_argument("--switch", type=yes_no, nargs="?", const=True, default=False, help="a switch")
     parser.add_argument("--lr", dest="learning_rate", type=float)
     parser.add_argument("--data-dir")
+    parser.add_argument("--verbose", action="count", default=0)
+    parser.add_argument("--no_quiet", dest="quiet", action="store_false")
     parser.add_argument("--silent", default=7)
     parser.add_argument("--own", default=8, help="has %(default)s already")
     parser.add_argument("--rare", choices=["one", "two"])
@@ -53,8 +55,12 @@ def refused(parser, capsys, *argv):
     ("line", "name", "value"),
     [
         ("number: 3", "number", 3),
-        ("number:", "number", None),
-        ("number: null", "number", None),
+        ("data_dir:", "data_dir", None),
+        ("layers: null", "layers", None),
+        ("verbose: 2", "verbose", 2),
+        ("no_quiet: yes", "quiet", False),
+        ("no_quiet: no", "quiet", True),
+        ("quiet: no", "quiet", False),
         ("rate: 1e-3", "rate", 0.001),
         ("rate: .inf", "rate", float("inf")),
         ("words: [a, 'no', '1']", "words", ["a", "no", "1"]),
@@ -113,6 +119,8 @@ def test_a_file_names_the_model_and_sets_its_flags():
         ("fast: perhaps", "run.yaml: fast: 'perhaps' is neither yes nor no"),
         ("numbr: 3", "run.yaml: unknown flag --numbr, did you mean --number?"),
         ("of_b: 3", "run.yaml: --of_b is a flag of model b, not a"),
+        ("number: null", "run.yaml: number: it cannot be null"),
+        ("help: yes", "run.yaml: unknown flag --help"),
         ("fast: [1, 2]", "run.yaml: fast: '1,2' is neither yes nor no"),
         ("a:\n  b: 1", "one flag a line"),
         ("a:\n- b: 1", "one flag a line"),
@@ -134,6 +142,49 @@ def test_a_file_that_is_no_file_is_refused(parser, capsys):
     Path("binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in refused(parser, capsys, "--config", "binary.yaml")
     assert "cannot be read" in refused(parser, capsys, "--config", ".")
+
+
+def test_settings_of_trainer_are_its_own():
+    for text, name, value in (
+        ("no_fast_dev_run: yes", "fast_dev_run", False),
+        ("devices: [1]", "devices", [1]),
+        ("devices: '1,'", "devices", [1]),
+        ("max_time: null", "max_time", None),
+        ("logger: [csv, tensorboard]", "logger", "csv,tensorboard"),
+        ("gpus: 0", "accelerator", "cpu"),
+    ):
+        assert getattr(parse_args(["--config", config(text)]), name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_steps: null", "run.yaml: max_steps: 'none' is not what it takes: int"),
+        ("batch_size: null", "run.yaml: batch_size: it cannot be null"),
+        ("model_name: null", "run.yaml: model_name: it cannot be null"),
+        ("amp_level: O2", "--amp_level is no flag of Lightning 2"),
+        ("max_epochs: [[3]]", "one flag a line"),
+        ("completion: bash", "unknown flag --completion"),
+    ],
+)
+def test_wrong_settings_of_the_program_are_refused(text, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_args(["--config", config(text)])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_of_a_required_group_may_stand_in_a_file(parser):
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--this", type=int)
+    group.add_argument("--that", type=int)
+    assert parser.parse_args(["--config", config("this: 3")]).this == 3
+
+
+def test_the_off_form_of_a_switch_is_suggested(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--no-fast-dev-run"])
+    assert "did you mean --no_fast_dev_run" in capsys.readouterr().err
 
 
 def test_a_required_flag_may_stand_in_a_file(parser):

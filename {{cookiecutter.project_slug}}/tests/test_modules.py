@@ -146,6 +146,15 @@ def test_a_model_with_loaders_of_its_own_is_known_without_importing_it(root):
     assert "models.net" not in sys.modules
 
 
+def test_a_file_that_exits_harms_no_other(root):
+    (root / "models" / "exits.py").write_text("raise SystemExit(5)\n" + MODEL.format("Net"))
+    (root / "data").mkdir()
+    (root / "data" / "some.py").touch()
+    assert whose("--depth", "other", "some") == ""
+    with pytest.raises(UsageError, match=r"models/exits\.py cannot be imported: SystemExit in line 1"):
+        load("models", "exits")
+
+
 def test_the_owner_of_a_flag_is_named(root):
     (root / "data").mkdir()
     (root / "data" / "some.py").touch()
