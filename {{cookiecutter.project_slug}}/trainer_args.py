@@ -117,7 +117,6 @@ GONE = {
     "weights_summary": "--enable_model_summary, or the callback ModelSummary",
 }
 
-
 # Names that Lightning 1.9 had no flag for, so that its scripts may use them for flags of their own, which win.
 WEAK = {
     *("barebones", "deterministic", "enable_autolog_hparams", "model_registry", "use_distributed_sampler"),
@@ -216,7 +215,9 @@ def from_argparse_args(cls: Any, args: Namespace | ArgumentParser, **kwargs: Any
         Exception: what Lightning raises for values that do not fit together or that this machine cannot serve.
     """
     flags = vars(parse_argparser(cls, args) if isinstance(args, ArgumentParser) else args)
-    names = [parameter.name for parameter in _parameters(cls)] + (list(FORMER) if cls is Trainer else [])
+    names = [parameter.name for parameter in _parameters(cls)]
+    if cls is Trainer:  # 1.x names that the program uses for flags of its own are not Trainer's
+        names += [name for name in FORMER if name not in WEAK or _takes(FORMER[name].kinds, flags.get(name))]
     return cls(**{**{name: flags[name] for name in names if name in flags}, **kwargs})
 
 
@@ -257,8 +258,9 @@ def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
     for name, former in FORMER.items():
         value = flags.get(name)
         value = _convert(former.kinds, value) if value and isinstance(value, str) else value
-        if former.today is None or value is None or (value in (0, "", []) and name != "gpus" and value is not False):
-            continue  # it says nothing
+        says_nothing = value in (None, "", []) or (value == 0 and not isinstance(value, bool) and name != "gpus")
+        if former.today is None or says_nothing:
+            continue
         became = former.today(value)
         was, now = f"--{name} {_text(value)}", " ".join(f"--{new} {_text(worth)}" for new, worth in became.items())
         given = {new: today.get(new, defaults[new]) for new in became}
@@ -540,6 +542,14 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     near = get_close_matches(word, _words(kinds), n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}{meant}")
+
+
+def _takes(kinds: Sequence[Any], value: Any) -> bool:
+    """Return whether a value is one that a flag of these kinds can have."""
+    try:
+        return _convert(kinds, _text(value)) == value
+    except ArgumentTypeError:
+        return False
 
 
 def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:

@@ -484,6 +484,7 @@ def test_a_program_may_use_a_name_of_1_x_for_a_flag_of_its_own():
     parser.add_argument("--distributed_backend", default="mpi")
     args = Trainer.add_argparse_args(parser).parse_args(["--weights_summary", "3"])
     assert (args.weights_summary, args.distributed_backend) == (3, "mpi")
+    assert Trainer.from_argparse_args(args).strategy is not None
 
 
 def test_the_environment_sets_defaults(monkeypatch, capsys):
