@@ -105,6 +105,7 @@ TABLE = [
     ("--logger cvs", "logger", REFUSED),
     ("--enable_checkpointing False", "enable_checkpointing", False),
     ("--no_enable_checkpointing", "enable_checkpointing", False),
+    ("--no-enable_checkpointing", "enable_checkpointing", REFUSED),
     ("--profiler simple", "profiler", "simple"),
     ("--profiler simpel", "profiler", REFUSED),  # a text, refused later
     ("--profiler", "profiler", REFUSED),
@@ -493,7 +494,13 @@ def test_the_environment_sets_defaults(monkeypatch, capsys):
     monkeypatch.setenv("PL_TRAINER_DEVICES", "0,1")
     monkeypatch.setenv("PL_TRAINER_GPUS", "1")
     monkeypatch.setenv("PL_TRAINER_MAX_STEPS", "")
-    assert Trainer.match_env_arguments() == Namespace(max_epochs=3, logger=False, devices=[0, 1], gpus=1)
+    monkeypatch.setenv("PL_TRAINER_LIMIT_VAL_BATCHES", "0.5")
+    monkeypatch.setenv("PL_TRAINER_MAX_TIME", "00:01:00:00")
+    monkeypatch.setenv("PL_TRAINER_NO_SUCH_FLAG", "1")
+    expected = Namespace(
+        max_epochs=3, logger=False, devices=[0, 1], gpus=1, limit_val_batches=0.5, max_time="00:01:00:00"
+    )
+    assert Trainer.match_env_arguments() == expected
     assert (parse().max_epochs, parse("--max_epochs", "4").max_epochs) == (3, 4)
     parser = ArgumentParser()
     parser.set_defaults(max_epochs=11, min_epochs=2)
