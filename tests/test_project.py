@@ -243,6 +243,13 @@ def test_without_the_examples_the_stub_trains(bake, tmp_path):
     assert float(table["test_accuracy"]) > 0.9
 
 
+def test_without_lightning_the_remedy_is_one_line(project):
+    for argv in (["--help"], [], ["--completion", "bash"]):
+        result = project.python("-S", "main.py", *argv)  # without what is installed
+        assert (result.returncode, len(result.stderr.splitlines())) == (1, 1), result.stderr
+        assert "pip install -e ." in result.stderr
+
+
 def test_offline_mnist_is_one_line(project, tmp_path):
     nowhere = ("--mirror", "http://127.0.0.1:9", "--data_dir", str(tmp_path / "cache"))
     result = project.python("main.py", "--data_name", "mnist", *nowhere, cwd=tmp_path)

@@ -79,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             table = run(args, run_dir)
     except UsageError as error:
         Parser().error(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytorch_lightning", "torch"):
+            raise
+        sys.exit(f"main.py: error: {error} (this project is installed by: pip install -e .)")
     except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
         sys.exit(f"main.py: error: {error}")
     if is_first_process():

@@ -596,7 +596,7 @@ def _lightning() -> str:
     # Only top-level names are looked up: to find lightning.pytorch, find_spec would import lightning.
     names = [name for name in ("pytorch_lightning", "lightning.pytorch") if find_spec(name.split(".")[0])]
     if not names:
-        raise ModuleNotFoundError("Lightning is not installed: pip install pytorch-lightning")
+        raise ModuleNotFoundError("Lightning is not installed: pip install pytorch-lightning", name="pytorch_lightning")
     return next((name for name in names if name in sys.modules), names[0])
 
 
