@@ -64,7 +64,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         metrics = dict(trainer.callback_metrics)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
         for command in ("validate", "test"):
-            if can(command, model, data):
+            if not missing(command, args, model, data):
                 getattr(trainer, command)(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
                 metrics.update(trainer.callback_metrics)
     return {name: float(value) for name, value in metrics.items()}
@@ -118,8 +118,8 @@ def build(
     model = model_class(own_args(model_class, args))
     data_class = None if brings_data(model_class) else load("data", args.data_name)
     data = data_class and data_class(own_args(data_class, args))
-    if args.command != "fit":
-        require(args, model, data)
+    if args.command != "fit" and (lack := missing(args.command, args, model, data)):
+        raise UsageError(f"{lack}, which {args.command} needs")
     if checkpoint(args):
         require_checkpoint(args.ckpt_path)
     settings: dict[str, Any] = {"default_root_dir": run_dir, "logger": build_loggers(args.logger, run_dir) or False}
@@ -138,19 +138,14 @@ def build(
     return model, data, trainer
 
 
-def can(command: str, model: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
-    """Return whether model and data have what a command needs."""
-    return is_overridden(STEP_OF[command], model) and is_overridden(LOADER_OF[command], data or model)
-
-
-def require(args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> None:
-    """Raise UsageError if model or data do not have what ``--command`` needs."""
-    step, loader = STEP_OF[args.command], LOADER_OF[args.command]
-    source = f"models/{args.model_name}.py" if data is None else f"data/{args.data_name}.py"
-    if not is_overridden(step, model):
-        raise UsageError(f"models/{args.model_name}.py has no {step}, which {args.command} needs")
-    if not is_overridden(loader, data or model):
-        raise UsageError(f"{source} has no {loader}, which {args.command} needs")
+def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
+    """Return what model or data lack for a command, as in "models/net.py has no test_step"; nothing if they can."""
+    model_file, data_file = f"models/{args.model_name}.py", f"data/{args.data_name}.py"
+    if not is_overridden(STEP_OF[command], model):
+        return f"{model_file} has no {STEP_OF[command]}"
+    if not is_overridden(LOADER_OF[command], data or model):
+        return f"{data_file if data else model_file} has no {LOADER_OF[command]}"
+    return ""
 
 
 def checkpoint(args: Namespace) -> str | None:

@@ -240,6 +240,22 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(content, capsys):
     assert not list(Path("runs").glob("*"))
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("models.my_model.MyModel.predict_step", "models/my_model.py has no predict_step, which predict needs"),
+        ("in_memory.InMemoryData.predict_dataloader", "data/digits.py has no predict_dataloader, which predict needs"),
+    ],
+)
+def test_what_a_command_lacks_is_named(method, message, monkeypatch, capsys):
+    monkeypatch.delattr(method)
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--ckpt_path", "none", "--model_name", "my_model", *QUIET])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path("runs").glob("*"))
+
+
 def test_predictions_never_overwrite_a_file(capsys):
     Path("table.csv").write_text("mine")
     with pytest.raises(SystemExit) as stop:
