@@ -1,4 +1,4 @@
-"""What declares a flag needs: types for ``add_argument``, and the error for what the user can mend."""
+"""What declares a flag needs: types for ``add_argument``, and the errors for what the user can mend."""
 
 from argparse import ArgumentTypeError
 
@@ -7,6 +7,10 @@ from trainer_args import NO, YES
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message says what and how to mend it."""
+
+
+class RunError(Exception):
+    """The run cannot go on; the message says why and how to mend it."""
 
 
 def positive_int(text: str) -> int:

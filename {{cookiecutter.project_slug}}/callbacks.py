@@ -1,11 +1,14 @@
-"""The callbacks and loggers that the program's flags ask for."""
+"""The callbacks that the program's flags ask for."""
 
+import signal
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import (
+    Checkpoint,
     EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
@@ -13,11 +16,13 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     ModelSummary,
 )
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import grad_norm
+from torch import Tensor
 from torch.optim import Optimizer
 
-from args import UsageError
+import signals
+from args import RunError, UsageError
+from runs import BEST, CHECKPOINTS, LAST
 
 
 def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule) -> list[pl.Callback]:
@@ -30,7 +35,10 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule) -
     mode = args.monitor_mode or getattr(model, "monitor_mode", "min")
     callbacks: list[pl.Callback] = []
     if args.enable_checkpointing is not False and not args.barebones:
-        callbacks += checkpoints(args, run_dir / "checkpoints", monitor, mode)
+        callbacks += checkpoints(args, run_dir / CHECKPOINTS, monitor, mode)
+    callbacks.append(StopOnSignal(next((each for each in callbacks if isinstance(each, Last)), None)))
+    if args.terminate_on_nan:
+        callbacks.append(TerminateOnNaN())
     if args.early_stopping_patience is not None:
         if monitor is None:
             raise UsageError(f"--early_stopping_patience needs --monitor METRIC: model {args.model_name} names none")
@@ -51,21 +59,140 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule) -
 
 
 def checkpoints(args: Namespace, folder: Path, monitor: str | None, mode: str) -> Iterator[pl.Callback]:
-    """Yield what writes ``best.ckpt``, more of the best where asked for, and ``last.ckpt``, every epoch."""
+    """Yield what writes ``best.ckpt``, more of the best where asked for, and ``last.ckpt``."""
     weights_only = args.save_weights_only
     common = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": weights_only}
     if monitor is not None and args.save_top_k != 0:
-        yield ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **common)
+        yield Best(filename=Path(BEST).stem, monitor=monitor, mode=mode, **common)
         if args.save_top_k != 1:
             name, k = "epoch={epoch:03}-step={step}", args.save_top_k
             yield TopK(filename=name, monitor=monitor, mode=mode, save_top_k=k, auto_insert_metric_name=False, **common)
-    yield ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
-    if args.save_every_n_train_steps is not None:
-        yield ModelCheckpoint(filename="last", every_n_train_steps=args.save_every_n_train_steps, **common)
+    yield Last(folder / LAST, args.save_every_n_train_steps, save_weights_only=weights_only)
 
 
-class TopK(ModelCheckpoint):
+class Best(ModelCheckpoint):
+    """Writes ``best.ckpt``; of a run whose directory was moved, it finds the files where they are now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what was best so far; a run that goes on in a new directory begins to compare anew."""
+        folder = Path(self.dirpath or "")
+        if not folder.exists():
+            return
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else ""
+
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+
+
+class TopK(Best):
     """Keeps several; a class of its own because Lightning tells callbacks of one class apart by their monitor."""
+
+
+class Last(Checkpoint):
+    """Writes ``last.ckpt`` after every epoch, after every so many steps, and before a signal ends the run.
+
+    Args:
+        path: the file.
+        every_n_train_steps: write it after so many optimiser steps, too.
+        save_weights_only: leave out what fit needs to go on.
+    """
+
+    def __init__(self, path: Path, every_n_train_steps: int | None, *, save_weights_only: bool) -> None:
+        """Remember the arguments."""
+        self.path, self.every_n_train_steps, self.save_weights_only = path, every_n_train_steps, save_weights_only
+        self.step = 0  # of the last file
+
+    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+        """Write the file if it is time."""
+        step, every = trainer.global_step, self.every_n_train_steps
+        if epoch_is_over or (every and step % every == 0 and step != self.step and not in_mid_step(trainer)):
+            self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write the file."""
+        trainer.save_checkpoint(self.path, self.save_weights_only)
+        self.step = trainer.global_step
+
+
+def in_mid_step(trainer: pl.Trainer) -> bool:
+    """Return whether gradients of several batches are being summed: no checkpoint has these."""
+    return trainer.fit_loop._should_accumulate()
+
+
+class StopOnSignal(pl.Callback):
+    """Ends the run at the end of a batch, in training or validation, after a signal has arrived in any process.
+
+    Args:
+        last: writes the checkpoint; None: there is none.
+    """
+
+    def __init__(self, last: Last | None) -> None:
+        """Remember the argument."""
+        self.last = last
+
+    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+        """Save and stop, unless in the middle of a step.
+
+        Raises:
+            Stopped: a signal has arrived.
+        """
+        told = signals.received() is not None
+        if trainer.world_size > 1:
+            told = trainer.strategy.reduce_boolean_decision(told, all=False)
+        if not told or (in_mid_step(trainer) and not epoch_is_over):
+            return
+        if self.last is not None:
+            self.last.save(trainer)
+        saved = None if self.last is None or self.last.save_weights_only else str(self.last.path)
+        raise signals.Stopped(signals.received() or signal.SIGTERM, saved)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Save and stop."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.on_boundary(trainer, False)
+
+
+class TerminateOnNaN(pl.Callback):
+    """Ends the run before a loss that is not finite reaches the weights, or weights that are not a checkpoint."""
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Look at the loss.
+
+        Raises:
+            RunError: it is not finite, in any process.
+        """
+        finite = bool(loss.isfinite().all())
+        if trainer.world_size > 1:
+            finite = trainer.strategy.reduce_boolean_decision(finite)
+        if not finite:
+            value = loss.item() if loss.numel() == 1 else "not finite"
+            raise RunError(f"the loss is {value} {REMEDY.format(where(trainer))}")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Look at the weights.
+
+        Raises:
+            RunError: they are not finite.
+        """
+        for name, value in checkpoint["state_dict"].items():
+            if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+                raise RunError(f"the weights {name} are not finite {REMEDY.format(where(trainer))}")
+
+
+REMEDY = (
+    "{}: the last checkpoint stays as it was. Try a lower --learning_rate, --gradient_clip_val 1 or --detect_anomaly, "
+    "or go on in spite of it with --terminate_on_nan no"
+)
+
+
+def where(trainer: pl.Trainer) -> str:
+    """Return where in a run this is, as text."""
+    return f"at step {trainer.global_step} (epoch {trainer.current_epoch}, batch {trainer.fit_loop.batch_idx})"
 
 
 class GradNorm(pl.Callback):
@@ -85,21 +212,3 @@ class GradNorm(pl.Callback):
         """Log the norm."""
         norms = grad_norm(pl_module, self.norm_type)
         pl_module.log("grad_norm", norms[f"grad_{self.norm_type}_norm_total"])
-
-
-def build_loggers(names: str | bool | None, run_dir: Path) -> list[Logger]:
-    """Return the loggers of ``--logger``; they write into ``run_dir`` itself.
-
-    Raises:
-        UsageError: the package of a logger is not installed.
-    """
-    build: dict[str, Callable[[], Logger]] = {
-        "csv": lambda: CSVLogger(run_dir, name="", version=""),
-        "tensorboard": lambda: TensorBoardLogger(run_dir, name="", version=""),
-        "wandb": lambda: WandbLogger(save_dir=run_dir, name=run_dir.name),
-    }
-    chosen = names.split(",") if isinstance(names, str) else ["csv"] if names else []
-    try:
-        return [build[name]() for name in dict.fromkeys(chosen)]
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--logger {names}: {error}") from error

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from args import UsageError
-from config_files import apply_configs
+from config_files import apply_configs, read_config
 from trainer_args import OffFlag
 
 
@@ -20,6 +20,7 @@ class Parser(ArgumentParser):
         rare: names of the flags that only ``--help_all`` shows.
         brief: texts for flags whose own are long; ``--help_all`` shows their own.
         whose: returns where an unknown flag is known, as in "a flag of model other, not mine", or nothing.
+        trained: what a checkpoint sets, with its name: it wins over defaults, and everything else over it.
         **kwargs: what ArgumentParser takes.
     """
 
@@ -29,12 +30,14 @@ class Parser(ArgumentParser):
         rare: Container[str] = (),
         brief: Mapping[str, str] | None = None,
         whose: Callable[[str], str] = lambda flag: "",
+        trained: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({})),
         **kwargs: Any,
     ) -> None:
         """Build the parser."""
         super().__init__(formatter_class=Formatter, allow_abbrev=False, **kwargs)
         self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own takes -1e-3 for a flag
-        self.rare, self.brief, self.whose = rare, brief or {}, whose
+        self.rare, self.brief, self.whose, self.trained = rare, brief or {}, whose, trained
+        self.unlike: dict[str, tuple[Any, Any]] = {}  # flags that differ from the checkpoint: theirs and its value
         if self.add_help:
             self.add_argument("--help_all", action=HelpAll, nargs=0, default=SUPPRESS, help="show every flag and exit")
 
@@ -57,12 +60,18 @@ class Parser(ArgumentParser):
 
         What a config file sets is in the namespace before argparse begins, so flags win over it, and it over defaults.
         """
-        flags = Namespace() if namespace is None else namespace
+        flags, trained = Namespace() if namespace is None else namespace, Namespace()
         try:
-            unknown_settings = apply_configs(self, self._config_files(args), flags)
+            unknown_settings = apply_configs(
+                self, [(file, read_config(file)) for file in self._config_files(args)], flags
+            )
+            apply_configs(self, [self.trained], trained)  # a flag that is no more is of no concern
         except UsageError as error:
             self.error(str(error))
+        vars(flags).update({name: value for name, value in vars(trained).items() if name not in flags})
         flags, unknown = super().parse_known_args(args, flags)
+        pairs = {name: (getattr(flags, name), value) for name, value in vars(trained).items()}
+        self.unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         return flags, unknown, unknown_settings
 
     def _config_files(self, args: Sequence[str] | None) -> list[str]:

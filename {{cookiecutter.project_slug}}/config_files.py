@@ -2,7 +2,8 @@
 
 import re
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace, _AppendAction, _CountAction
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,25 @@ from args import UsageError, yes_no
 from trainer_args import GoneFlag, OffFlag, TrainerFlag
 
 
-def apply_configs(parser: ArgumentParser, files: Sequence[str], flags: Namespace) -> list[tuple[str, str]]:
-    """Put what files set into ``flags``, but for what is there already; a later file wins.
+def apply_configs(
+    parser: ArgumentParser, configs: Sequence[tuple[str, Mapping[str, Any]]], flags: Namespace
+) -> list[tuple[str, str]]:
+    """Put what config files set into ``flags``, but for what is there already; a later file wins.
+
+    Args:
+        parser: has the flags.
+        configs: files by name, and what they set, from ``read_config``.
+        flags: where it goes.
 
     Returns:
         The file and the name of each setting for which the parser has no flag.
 
     Raises:
-        UsageError: a file cannot be read, or a flag does not take what it has.
+        UsageError: a flag does not take what a file has.
     """
     given, unknown = set(vars(flags)), []
-    for file in files:
-        for name, setting in read_config(file).items():
+    for file, settings in configs:
+        for name, setting in settings.items():
             action = settable(parser, name)
             if action is None:
                 unknown.append((file, name))
@@ -45,6 +53,21 @@ def read_config(file: str) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, or has another form.
     """
+    try:
+        content = parse_config(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # a UnicodeError is a ValueError
+        raise UsageError(f"--config {file} cannot be read: {error}") from error
+    if "config" in content:
+        raise UsageError(f"--config {file} names another one: give both on the command line, --config FIRST SECOND")
+    return content
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """Return the names in the text of a config file, each with a text, a list of texts, or None.
+
+    Raises:
+        ValueError: it has another form.
+    """
     import yaml  # 20 ms, for those who have a file
 
     class Texts(yaml.BaseLoader):
@@ -53,14 +76,31 @@ def read_config(file: str) -> dict[str, Any]:
     Texts.add_implicit_resolver("null", re.compile(r"^(null|Null|NULL|~|)$"), None)
     Texts.add_constructor("null", lambda loader, node: None)
     try:
-        content = yaml.load(Path(file).read_text(encoding="utf-8"), Texts) or {}
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--config {file} cannot be read: {error}") from error
+        content = yaml.load(text, Texts) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
     if not is_flat(content):
-        raise UsageError(f"--config {file} must have one flag a line, as in max_epochs: 3")
-    if "config" in content:
-        raise UsageError(f"--config {file} names another one: give both on the command line, --config FIRST SECOND")
+        raise ValueError("it must have one flag a line, as in max_epochs: 3")
     return content
+
+
+def dump_config(flags: Mapping[str, Any]) -> str:
+    """Return the text of a config file with these flags; it names no other file."""
+    import yaml
+
+    values = {name: plain(value) for name, value in flags.items() if name != "config"}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as YAML has it: what is not plain becomes the text that its flag takes."""
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if hasattr(value, "item"):  # a number of numpy's or torch's
+        return plain(value.item())
+    return value if type(value) in (bool, int, float, str, type(None)) else str(value)
 
 
 def is_flat(content: Any) -> bool:

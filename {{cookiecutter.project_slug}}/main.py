@@ -6,21 +6,26 @@ takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
 
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
-from args import UsageError
+import signals
+from args import RunError, UsageError
 from command_line import Parser
 from completion import SCRIPTS, PrintScript, complete
 from modules import add_args, brings_data, declaration, names, whose
 from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
+from runs import find_checkpoint, is_first_process, require_more_to_do, run_dir
+from trained import NAMES, require_same_model, show_difference, trained_flags, wanted
 from trainer_args import Trainer
 
 USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]"
 
 
-def build_parser(argv: Sequence[str]) -> Parser:
-    """Return the parser for a command line: flags of the program, the Trainer, the data and the model that it names."""
+def program_parser() -> Parser:
+    """Return a parser with the flags that every command line has: the program's, the Trainer's, and the names."""
     parser = Parser(add_help=False)
     parser.set_defaults(**TRAINER_DEFAULTS)
 
@@ -37,7 +42,22 @@ def build_parser(argv: Sequence[str]) -> Parser:
     default_data = "digits" if "digits" in data else data[0]
     parser.add_argument("--model_name", choices=models, default=default_model, help="file in models/")
     parser.add_argument("--data_name", choices=data, default=default_data, help="file in data/")
+    return parser
+
+
+def build_parser(argv: Sequence[str], ckpt_path: str = "", trained: Mapping[str, Any] = MappingProxyType({})) -> Parser:
+    """Return the parser for a command line: flags of the program, the Trainer, the data and the model that it names.
+
+    Args:
+        argv: the command line.
+        ckpt_path: a checkpoint.
+        trained: the flags that it was made with.
+    """
+    parser = program_parser()
+    program = {action.dest for action in parser._actions}
+    parser.trained = ckpt_path, {name: trained[name] for name in NAMES if name in trained}
     chosen, _ = parser.parse_known_args(argv)
+    require_same_model(trained, chosen)
 
     # let them add what they want
     model = declaration("models", chosen.model_name)
@@ -53,15 +73,34 @@ def build_parser(argv: Sequence[str]) -> Parser:
         rare=rare_flags(parser),
         brief=USED_MOST,
         whose=known_elsewhere,
+        trained=(ckpt_path, wanted(trained, chosen.command, program)),
     )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
-    """Return the flags of the command line, or of ``argv``: flags win over config files, these over the environment."""
+    """Return the flags of the command line, or of ``argv``.
+
+    Flags win over config files, these over the checkpoint that is named, this over the environment.
+
+    Raises:
+        UsageError: the checkpoint cannot be had; or flags contradict it, or each other.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-"):
         argv.insert(0, "--command")
-    return resolve(build_parser(argv).parse_args(argv))
+    named, _ = program_parser().parse_known_args(argv)
+    named.ckpt_path = named.ckpt_path or named.resume_from_checkpoint  # its name in Lightning 1.x
+    path = find_checkpoint(named)
+    if path in (None, "none"):
+        return resolve(build_parser(argv).parse_args(argv))
+    trained = trained_flags(path, named.command)
+    parser = build_parser(argv, f"--ckpt_path {path}", trained)
+    args = parser.parse_args(argv)
+    args.ckpt_path = path
+    args = resolve(args)
+    require_more_to_do(args, trained)
+    show_difference(parser.unlike, path)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,23 +109,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["--complete"]:  # from the shell, at a TAB
         complete(argv[1:], build_parser)
         return
-    try:
-        args = parse_args(argv)
-        from runs import is_first_process, new_run_dir  # torch, only after the command line is found right
-        from train import run
+    with signals.handled():
+        try:
+            args = parse_args(argv)
+            from train import run  # torch, only after the command line is found right
 
-        with new_run_dir(args) as run_dir:
-            table = run(args, run_dir)
-    except UsageError as error:
-        Parser().error(str(error))
-    except ModuleNotFoundError as error:
-        if error.name not in ("pytorch_lightning", "torch"):
+            with run_dir(args) as directory:
+                table = run(args, directory)
+        except signals.Stopped as stopped:
+            if is_first_process():
+                print(f"main.py: {stopped}", file=sys.stderr)
+                if stopped.name == "SIGUSR1":
+                    signals.requeue()
             raise
-        sys.exit(f"main.py: error: {error} (this project is installed by: pip install -e .)")
-    except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
-        sys.exit(f"main.py: error: {error}")
+        except UsageError as error:
+            Parser().error(str(error))
+        except RunError as error:
+            sys.exit(f"main.py: error: {error}")
+        except ModuleNotFoundError as error:
+            if error.name not in ("pytorch_lightning", "torch"):
+                raise
+            sys.exit(f"main.py: error: {error} (this project is installed by: pip install -e .)")
+        except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
+            sys.exit(f"main.py: error: {error}")
     if is_first_process():
-        for name, value in [*sorted(table.items()), ("run", str(run_dir))]:
+        for name, value in table.items():
             print(f"{name:<28}{value if isinstance(value, str) else format(value, '.4f')}")
 
 

@@ -45,7 +45,9 @@ def add_program_args(parser: ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, data order and all noise")
     group.add_argument(
-        "--ckpt_path", metavar="FILE", help="checkpoint to fit on from, or to validate, test or predict with"
+        "--ckpt_path",
+        metavar="FILE",
+        help="checkpoint to fit on from, or to validate, test or predict with; last, best: of the newest run",
     )
     group.add_argument(
         "--predictions",
@@ -82,6 +84,14 @@ def add_program_args(parser: ArgumentParser) -> None:
 
     group = parser.add_argument_group("on the way")
     group.add_argument(
+        "--terminate_on_nan",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=True,
+        help="stop when the loss is not a finite number, before it spoils the weights",
+    )
+    group.add_argument(
         "--accumulate_grad_schedule", type=schedule, metavar="EPOCH:N,...", help="batches per step, as in 0:8,4:1"
     )
     group.add_argument(
@@ -117,8 +127,6 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
-    if flags["ckpt_path"] not in (None, "none") and not Path(flags["ckpt_path"]).is_file():
-        raise UsageError(f"--ckpt_path {flags['ckpt_path']}: there is no such file")
     if flags["predictions"] is not None and flags["command"] != "predict":
         raise UsageError("--predictions is a flag of predict: main.py predict --ckpt_path FILE --predictions FILE")
     if flags["accumulate_grad_schedule"] is not None and flags["accumulate_grad_batches"] != 1:
@@ -126,6 +134,9 @@ def resolve(args: Namespace) -> Namespace:
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
         if flags[name] == 0:
             raise UsageError(f"--{name} must be more than 0")
+    for name in ("auto_lr_find", "auto_scale_batch_size"):
+        if flags[name] and flags["ckpt_path"] not in (None, "none"):
+            raise UsageError(f"--{name} searches before training begins, not when it goes on from a checkpoint")
     flags["default_root_dir"] = flags["default_root_dir"] or "."
     if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
         flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)

@@ -5,23 +5,31 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from args import UsageError
-from callbacks import build_callbacks, build_loggers
+from callbacks import build_callbacks
+from checkpoints import CONFIG, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
+from config_files import dump_config, parse_config
+from loggers import build_loggers
+from loops import FitLoop
 from modules import brings_data, load, own_args
 from predictions import write_predictions
-from runs import write_config
+from resume import KEY, Resume
+from runs import CHECKPOINTS, METRICS, directory_of, is_first_process, is_over, write_config, write_metrics
+from runs import CONFIG as CONFIG_FILE
 from trainer_args import Trainer
 
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
+RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
 
 
@@ -35,11 +43,12 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
     Raises:
         UsageError: the Trainer, the model, the data or the checkpoint does not take the flags.
     """
-    if args.command == "fit":
-        return {**train(args, run_dir)}
     if args.command == "predict":
-        return {"predictions": str(predict(args, run_dir))}
-    return {**evaluate(args, run_dir)}
+        return {"predictions": str(predict(args, run_dir)), "run": str(run_dir)}
+    metrics = train(args, run_dir) if args.command == "fit" else evaluate(args, run_dir)
+    files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
+    written = {name: str(path) for name, path in files.items() if path.exists()}
+    return {**dict(sorted(metrics.items())), **written, "run": str(run_dir)}
 
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
@@ -67,7 +76,9 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
             if not missing(command, args, model, data):
                 getattr(trainer, command)(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
                 metrics.update(trainer.callback_metrics)
-    return {name: float(value) for name, value in metrics.items()}
+    result = {name: float(value) for name, value in metrics.items()}
+    write_metrics(result, run_dir)
+    return result
 
 
 def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
@@ -107,10 +118,11 @@ def predict(args: Namespace, run_dir: Path) -> Path:
 def build(
     args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()
 ) -> tuple[pl.LightningModule, pl.LightningDataModule | None, Any]:
-    """Return the model, its data module unless it brings its own loaders, and Lightning's Trainer; write the flags.
+    """Return the model, its data module unless it brings its own loaders, and Lightning's Trainer.
 
     Raises:
-        UsageError: the Trainer does not take the flags, or this machine cannot serve them.
+        UsageError: the Trainer does not take the flags, this machine cannot serve them, the checkpoint does not fit
+            them, or the directory holds a run.
     """
     hush_lightning()
     pl.seed_everything(args.seed, workers=True, verbose=False)
@@ -120,13 +132,31 @@ def build(
     data = data_class and data_class(own_args(data_class, args))
     if args.command != "fit" and (lack := missing(args.command, args, model, data)):
         raise UsageError(f"{lack}, which {args.command} needs")
-    if checkpoint(args):
-        require_checkpoint(args.ckpt_path)
-    settings: dict[str, Any] = {"default_root_dir": run_dir, "logger": build_loggers(args.logger, run_dir) or False}
+
+    content = read_checkpoint(args.ckpt_path) if checkpoint(args) else {}
+    if content and not is_overridden("configure_model", model):
+        require_fit(content["state_dict"], model.state_dict(), args, content.get(HPARAMS[0], {}))
+    goes_on = args.command == "fit" and directory_of(args.ckpt_path) == run_dir
+    if not goes_on and is_first_process() and (run_dir / CONFIG_FILE).exists():
+        raise UsageError(f"{run_dir} holds a run already: name another directory")
+    flags = vars(args).copy()
+    if goes_on:  # to repeat the run is to begin where it began
+        flags["ckpt_path"] = parse_config(content[CONFIG]).get("ckpt_path")
+
+    resume = Resume(args.seed)
+    positions = content.get(KEY, {}).get("logs") if goes_on else None
+    settings: dict[str, Any] = {
+        "default_root_dir": run_dir,
+        "logger": build_loggers(args.logger, run_dir, positions) or False,
+        "plugins": [CheckpointFiles(partial(describe, flags, model, data))],
+        "callbacks": [resume],
+    }
     if args.command == "fit":
-        settings["callbacks"] = [*callbacks, *build_callbacks(args, run_dir, model)]
+        settings["callbacks"] += [*callbacks, *build_callbacks(args, run_dir, model)]
     else:  # nothing to keep
         settings["enable_checkpointing"] = False
+    if checkpoint(args):  # it was made when the run began
+        settings["num_sanity_val_steps"] = 0
     try:
         trainer = Trainer.from_argparse_args(args, **settings)
     except Exception as error:  # anything that goes wrong here comes from a flag
@@ -134,8 +164,33 @@ def build(
         raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
     if args.command == "predict" and trainer.world_size > 1:
         raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
-    write_config(args, run_dir)
+
+    def begin() -> None:
+        resume.put_back(trainer, stop=goes_on and not is_over(run_dir))
+        write_config(flags, run_dir)
+        if is_first_process():
+            (run_dir / METRICS).unlink(missing_ok=True)
+
+    if args.command == "fit":
+        trainer.fit_loop = FitLoop(trainer, args.seed, begin)
+        trainer._signal_connector = OwnSignals(trainer)
+    else:
+        write_config(flags, run_dir)
     return model, data, trainer
+
+
+def describe(flags: dict[str, Any], model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
+    """Return the flags as a config file for a checkpoint: with what --auto_lr_find and the like have found."""
+    found = {**(data.hparams if data else {}), **model.hparams}
+    searched = {"auto_lr_find": False, "auto_scale_batch_size": None}
+    return dump_config({name: found.get(name, value) for name, value in flags.items()} | searched)
+
+
+class OwnSignals(_SignalConnector):
+    """Leaves signals to ``signals.py``: Lightning's way ends a run with status 0, and saves nothing."""
+
+    def register_signal_handlers(self) -> None:
+        """Do nothing."""
 
 
 def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
@@ -153,30 +208,21 @@ def checkpoint(args: Namespace) -> str | None:
     return None if args.ckpt_path == "none" else args.ckpt_path
 
 
-def require_checkpoint(path: str) -> None:
-    """Raise UsageError if a file is no checkpoint of Lightning's, or would have to be unpickled unsafely."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UsageError(f"--ckpt_path {path} cannot be read as a checkpoint: {type(error).__name__}") from error
-    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
-        raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
-
-
 @contextmanager
 def usage_errors(args: Namespace) -> Iterator[None]:
     """Turn what Lightning refuses only when it sees the model, the data and the checkpoint into a UsageError."""
     try:
         yield
-    except (MisconfigurationException, AttributeError, RuntimeError, ValueError) as error:
-        *_, (raised_in, _) = walk_tb(error.__traceback__)
-        if "Error(s) in loading state_dict" in str(error):
-            remedy = "give the flags it was made with, as in --config RUN/config.yaml"
-            raise UsageError(
-                f"--ckpt_path {args.ckpt_path} has other weights than these flags make: {remedy}"
-            ) from error
+    except UsageError:
+        raise
+    except Exception as error:
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+        if any(frame.f_globals["__name__"] == RESTORING and "restore" in frame.f_code.co_name for frame in frames):
+            raise UsageError(f"--ckpt_path {args.ckpt_path} does not fit these flags: {error}") from error
+        if not isinstance(error, MisconfigurationException | AttributeError | RuntimeError | ValueError):
+            raise
         # What others raise is not about flags.
-        if not raised_in.f_globals["__name__"].startswith("pytorch_lightning."):
+        if not frames[-1].f_globals["__name__"].startswith("pytorch_lightning."):
             raise
         raise UsageError(f"{args.model_name}: {error}") from error
 
@@ -184,7 +230,8 @@ def usage_errors(args: Namespace) -> Iterator[None]:
 def hush_lightning() -> None:
     """Keep from the terminal what Lightning says in every run and nobody can act on."""
     warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory needs none
-    warnings.filterwarnings("ignore", message="Experiment logs directory")  # it holds config.yaml
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # of a run that goes on
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not to test with it
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(is_no_advert)
 

@@ -1,6 +1,7 @@
 """Every flag of the program has its effect."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ SHORT = [
 
 def run(*argv, callbacks=()):
     """Return the rows of metrics.csv of a short run."""
+    shutil.rmtree("run", ignore_errors=True)
     train(parse_args([*SHORT, *argv]), Path("run"), callbacks)
     with Path("run/metrics.csv").open() as file:
         return list(csv.DictReader(file))
@@ -182,7 +184,7 @@ def test_loggers_write_into_the_directory_of_the_run(names, files):
         pytest.importorskip("tensorboard")
     train(parse_args([*SHORT, "--max_epochs", "1", "--logger", names]), Path("run"))
     found = {path.name.split(".out.tfevents")[0] for path in Path("run").iterdir() if path.is_file()}
-    assert found - {"config.yaml", "hparams.yaml"} == files
+    assert found - {"config.yaml", "hparams.yaml", "metrics.json"} == files
 
 
 def test_wandb_logs_without_a_network(monkeypatch):
@@ -197,7 +199,7 @@ def test_a_logger_that_is_not_installed_is_one_line(monkeypatch):
     def missing(*args, **kwargs):
         raise ModuleNotFoundError("No module named 'tensorboard'")
 
-    monkeypatch.setattr("callbacks.TensorBoardLogger", missing)
+    monkeypatch.setattr("loggers.RunTensorBoardLogger", missing)
     with pytest.raises(UsageError, match="--logger csv,tensorboard: No module named 'tensorboard'"):
         run("--logger", "csv,tensorboard")
 
@@ -217,4 +219,4 @@ def test_batch_size_and_learning_rate_are_found():
 
 def test_barebones_takes_no_logger_and_keeps_nothing():
     train(parse_args([*SHORT, "--max_epochs", "1", "--barebones"]), Path("run"))
-    assert [path.name for path in Path("run").iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in Path("run").iterdir()) == ["config.yaml", "metrics.json"]

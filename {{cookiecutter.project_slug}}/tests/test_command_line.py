@@ -262,7 +262,7 @@ def test_everything_that_is_written_is_read_again(tmp_path):
     ]
     for extra in ([], argv):
         args = parse_args(["--model_name", model, *extra])
-        write_config(args, tmp_path)
+        write_config(vars(args), tmp_path)
         again = parse_args(["--config", str(tmp_path / "config.yaml")])
         again.config = None
         assert {name: (value, type(value)) for name, value in vars(again).items()} == {
@@ -277,7 +277,7 @@ def test_flags_of_other_types_are_written_as_the_text_that_they_take(tmp_path):
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--sizes", nargs=2, type=int)
     args = parser.parse_args(["--folder", "a b", "--sizes", "3", "4"])
-    write_config(args, tmp_path)
+    write_config(vars(args), tmp_path)
     again = parser.parse_args(["--config", str(tmp_path / "config.yaml")])
     assert (again.folder, again.sizes) == (Path("a b"), [3, 4])
 

@@ -1,0 +1,161 @@
+"""Loggers that write into the directory of a run, and go on in it where a checkpoint was written."""
+
+import csv
+from collections.abc import Mapping
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+
+from args import UsageError
+from files import whole_file
+from runs import is_first_process
+
+
+def build_loggers(names: str | bool | None, run_dir: Path, positions: Mapping[str, Any] | None = None) -> list[Logger]:
+    """Return the loggers of ``--logger``; they write into ``run_dir`` itself.
+
+    Args:
+        names: csv, tensorboard and wandb, with commas between them; true stands for csv.
+        run_dir: the directory of the run.
+        positions: of a run that goes on: where each had got. What was logged later is taken away when they begin.
+
+    Raises:
+        UsageError: the package of a logger is not installed.
+    """
+    build = {"csv": RunCSVLogger, "tensorboard": RunTensorBoardLogger, "wandb": RunWandbLogger}
+    chosen = names.split(",") if isinstance(names, str) else ["csv"] if names else []
+    try:
+        return [
+            build[name](run_dir, positions and positions.get(build[name].__name__)) for name in dict.fromkeys(chosen)
+        ]
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--logger {names}: {error}") from error
+
+
+class RunCSVLogger(CSVLogger):
+    """Writes metrics.csv.
+
+    Args:
+        run_dir: the directory of the run.
+        rows: of a run that goes on: how many to keep.
+    """
+
+    def __init__(self, run_dir: Path, rows: int | None) -> None:
+        """Write into the directory itself."""
+        super().__init__(run_dir, name="", version="")
+        self._rows = rows
+
+    @property
+    def experiment(self) -> Any:
+        """Return the writer of the file."""
+        if self._experiment is None and is_first_process():
+            self._experiment = Writer(self.log_dir, self._rows)
+        return super().experiment
+
+    def position(self) -> int:
+        """Return the number of rows."""
+        self.save()
+        return self.experiment.rows if is_first_process() else 0
+
+
+class Writer(ExperimentWriter):
+    """Lightning's writer, which goes on in a file and is never without it while it adds a column.
+
+    Args:
+        log_dir: folder of the file.
+        rows: how many to keep of those that are there; None for a new file.
+    """
+
+    def __init__(self, log_dir: str, rows: int | None) -> None:
+        """Keep the first rows of the file."""
+        super().__init__(log_dir)
+        self.rows = 0
+        if rows is not None and Path(self.metrics_file_path).is_file():
+            with open(self.metrics_file_path, newline="") as file:
+                reader = csv.DictReader(file)
+                kept = [row for _, row in zip(range(rows), reader, strict=False)]
+            self.metrics_keys = list(reader.fieldnames or [])
+            self.rows = len(kept)
+            self._write(kept)
+
+    def save(self) -> None:
+        """Write the rows that are new."""
+        self.rows += len(self.metrics)
+        super().save()
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        self._write(rows)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with whole_file(Path(self.metrics_file_path)) as file:
+            text = TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
+            writer = csv.DictWriter(text, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+            text.detach()
+
+    def _check_log_dir_exists(self) -> None:
+        """Leave what is there: the directory belongs to this run."""
+
+
+class RunTensorBoardLogger(TensorBoardLogger):
+    """Writes events for TensorBoard.
+
+    Args:
+        run_dir: the directory of the run.
+        sizes: of a run that goes on: bytes to keep of each of its files.
+    """
+
+    def __init__(self, run_dir: Path, sizes: Mapping[str, int] | None) -> None:
+        """Write into the directory itself."""
+        # A run that goes on has this first value already.
+        super().__init__(run_dir, name="", version="", default_hp_metric=sizes is None)
+        self._sizes = sizes
+
+    @property
+    def experiment(self) -> Any:
+        """Return the writer of the events."""
+        if self._experiment is None and self._sizes is not None and is_first_process():
+            for path in Path(self.log_dir).glob("events.out.tfevents.*"):
+                if path.name in self._sizes:
+                    with path.open("rb+") as file:
+                        file.truncate(self._sizes[path.name])
+                else:
+                    path.unlink()
+        return super().experiment
+
+    def position(self) -> dict[str, int]:
+        """Return the size of each file."""
+        if not is_first_process():
+            return {}
+        self.experiment.flush()
+        return {path.name: path.stat().st_size for path in Path(self.log_dir).glob("events.out.tfevents.*")}
+
+
+class RunWandbLogger(WandbLogger):
+    """Logs to Weights & Biases.
+
+    Args:
+        run_dir: the directory of the run.
+        run_id: of a run that goes on: what W&B calls it.
+    """
+
+    def __init__(self, run_dir: Path, run_id: str | None) -> None:
+        """Go on with the run of this id, if there is one."""
+        super().__init__(save_dir=run_dir, name=run_dir.name, id=run_id, resume="allow")
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics under their step: W&B leaves out what it has under a later one, so nothing is there twice."""
+        if step is None or not is_first_process():
+            super().log_metrics(metrics, step)
+        else:
+            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
+
+    def position(self) -> str | None:
+        """Return the id."""
+        return self.experiment.id if is_first_process() else None

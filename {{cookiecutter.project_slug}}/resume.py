@@ -1,0 +1,183 @@
+"""What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
+from torchmetrics import Metric
+
+from args import UsageError
+from loops import VALIDATION, EpochLoop, seed_by
+
+KEY = "resume"  # of what is kept, in a checkpoint
+
+
+class Resume(pl.Callback):
+    """Keeps metrics under way, positions in log files and optimiser settings in checkpoints, and puts them back.
+
+    Args:
+        seed: decides the random numbers of validation and test.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Begin with nothing to put back."""
+        self.seed = seed
+        self.saved: dict[str, Any] = {}
+        self.settings: list[list[dict[str, Any]]] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the optimisers as the flags made them, before a checkpoint's settings take their place."""
+        self.settings = [[plain_settings(group) for group in each.param_groups] for each in trainer.optimizers]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what is kept."""
+        if not isinstance(trainer.fit_loop.epoch_loop, EpochLoop):
+            return
+        metrics = {"results": save_results(trainer), "metrics": save_metrics(pl_module)}
+        checkpoint[KEY] = {
+            "settings": self.settings,
+            "should_stop": trainer.should_stop,
+            "callback_metrics": dict(trainer.callback_metrics),
+            "processes": gathered(metrics, trainer.world_size),
+            "logs": {type(logger).__name__: position(logger) for logger in trainer.loggers},
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take what is to be put back."""
+        self.saved = checkpoint.get(KEY, {})
+
+    def put_back(self, trainer: pl.Trainer, *, stop: bool) -> None:
+        """Put everything back.
+
+        Args:
+            trainer: the Trainer, which has restored what Lightning keeps.
+            stop: whether a run that early stopping had stopped stays so.
+
+        Raises:
+            UsageError: flags ask for optimiser settings that a learning rate schedule decides.
+        """
+        if not self.saved:
+            return
+        self._apply_changed_settings(trainer)
+        trainer.should_stop = stop and self.saved["should_stop"]
+        trainer.callback_metrics.update(self.saved["callback_metrics"])
+        processes = self.saved["processes"]
+        if len(processes) == trainer.world_size:
+            own = processes[trainer.global_rank]
+            restore_results(trainer, own["results"])
+            restore_metrics(trainer.lightning_module, own["metrics"])
+        self.saved = {}
+
+    def _apply_changed_settings(self, trainer: pl.Trainer) -> None:
+        """Give optimisers the settings that flags changed: Lightning gives them those of the checkpoint."""
+        before = [group for groups in self.saved["settings"] for group in groups]
+        now = [group for groups in self.settings for group in groups]
+        restored = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        for was, wanted, group in zip(before, now, restored, strict=False):
+            changed = {name: value for name, value in wanted.items() if value != was.get(name)}
+            if changed and trainer.lr_scheduler_configs:
+                raise UsageError(
+                    f"{' and '.join(changed)} of the optimiser cannot change now: a learning rate schedule goes on "
+                    "from the checkpoint. Leave the flag out, or start a new run"
+                )
+            group.update(changed)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make random numbers in validation a function of the step."""
+        seed_by(self.seed, trainer.global_step % 2**32, VALIDATION)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make random numbers in test a function of the seed."""
+        seed_by(self.seed, VALIDATION)
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make random numbers in prediction a function of the seed."""
+        seed_by(self.seed, VALIDATION)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a checkpoint that is written now know that it need not validate again."""
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and isinstance(loop, EpochLoop):
+            loop.pending = "rest"
+
+
+def plain_settings(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a parameter group that are numbers or switches."""
+    return {name: value for name, value in group.items() if isinstance(value, bool | int | float)}
+
+
+def save_results(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    """Return what the model has logged for this epoch's mean, sum, largest or smallest value, as far as it got."""
+    return [
+        {
+            "key": key,
+            "meta": {
+                name: getattr(result.meta, name)
+                for name in ("fx", "name", "prog_bar", "logger", "on_step", "enable_graph", "add_dataloader_idx")
+            }
+            | {"dataloader_idx": result.meta.dataloader_idx, "metric_attribute": result.meta.metric_attribute},
+            "reduce_fx": result.meta.reduce_fx.__name__,
+            "sync_dist": result.meta.sync.should,
+            "rank_zero_only": result.meta.sync.rank_zero_only,
+            "value": result.value if result.is_tensor else None,
+            "batch_size": getattr(result, "cumulated_batch_size", None),
+        }
+        for key, result in trainer.fit_loop.epoch_loop._results.items()
+        if result.meta.on_epoch and not result.has_reset
+    ]
+
+
+def restore_results(trainer: pl.Trainer, saved: list[dict[str, Any]]) -> None:
+    """Put back what ``save_results`` returned."""
+    model = trainer.lightning_module
+    for each in saved:
+        meta = _Metadata(**each["meta"], on_epoch=True, reduce_fx=getattr(torch, each["reduce_fx"]))
+        meta.sync = _Sync(_should=each["sync_dist"], fn=trainer.strategy.reduce, rank_zero_only=each["rank_zero_only"])
+        result = _ResultMetric(meta, is_tensor=each["value"] is not None)
+        if each["value"] is None:
+            result.value = model.get_submodule(each["meta"]["metric_attribute"])
+        else:
+            result.value = each["value"]
+            if each["batch_size"] is not None:
+                result.cumulated_batch_size = each["batch_size"]
+        result._update_count = 1
+        trainer.fit_loop.epoch_loop._results[each["key"]] = result.to(model.device)
+
+
+def save_metrics(model: pl.LightningModule) -> dict[str, Any]:
+    """Return the state of each torchmetrics metric of a model, by the name of its attribute."""
+    return {
+        name: {"count": metric._update_count, "state": metric.metric_state}
+        for name, metric in model.named_modules()
+        if isinstance(metric, Metric)
+    }
+
+
+def restore_metrics(model: pl.LightningModule, saved: dict[str, Any]) -> None:
+    """Put back what ``save_metrics`` returned."""
+    for name, metric in model.named_modules():
+        if isinstance(metric, Metric) and name in saved:
+            metric._update_count = saved[name]["count"]
+            for attribute, value in saved[name]["state"].items():
+                setattr(metric, attribute, value)
+            metric.to(model.device)
+
+
+def gathered(own: Any, world_size: int) -> list[Any]:
+    """Return what each process of a distributed run has, in the order of their ranks."""
+    if world_size == 1:
+        return [own]
+    everyone: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(everyone, own)
+    return everyone
+
+
+def position(logger: Logger) -> Any:
+    """Return how far a logger has got, as ``loggers.build_loggers`` takes it; None if it cannot tell."""
+    return logger.position() if hasattr(logger, "position") else None
