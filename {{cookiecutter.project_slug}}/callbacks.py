@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
+    WeightAveraging,
 )
 from pytorch_lightning.utilities import grad_norm
 from torch import Tensor
@@ -22,6 +23,7 @@ from torch.optim import Optimizer
 
 import signals
 from args import RunError, UsageError
+from loops import RunCallback
 from runs import BEST, CHECKPOINTS, LAST
 
 
@@ -73,6 +75,10 @@ def checkpoints(args: Namespace, folder: Path, monitor: str | None, mode: str) -
 class Best(ModelCheckpoint):
     """Writes ``best.ckpt``; of a run whose directory was moved, it finds the files where they are now."""
 
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        require_finite_weights(trainer)
+        super()._save_checkpoint(trainer, filepath)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what was best so far; a run that goes on in a new directory begins to compare anew."""
         folder = Path(self.dirpath or "")
@@ -91,7 +97,7 @@ class TopK(Best):
     """Keeps several; a class of its own because Lightning tells callbacks of one class apart by their monitor."""
 
 
-class Last(Checkpoint):
+class Last(Checkpoint, RunCallback):
     """Writes ``last.ckpt`` after every epoch, after every so many steps, and before a signal ends the run.
 
     Args:
@@ -113,6 +119,7 @@ class Last(Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the file."""
+        require_finite_weights(trainer)
         trainer.save_checkpoint(self.path, self.save_weights_only)
         self.step = trainer.global_step
 
@@ -122,7 +129,7 @@ def in_mid_step(trainer: pl.Trainer) -> bool:
     return trainer.fit_loop._should_accumulate()
 
 
-class StopOnSignal(pl.Callback):
+class StopOnSignal(RunCallback):
     """Ends the run at the end of a batch, in training or validation, after a signal has arrived in any process.
 
     Args:
@@ -147,18 +154,19 @@ class StopOnSignal(pl.Callback):
         if self.last is not None:
             self.last.save(trainer)
         saved = None if self.last is None or self.last.save_weights_only else str(self.last.path)
-        raise signals.Stopped(signals.received() or signal.SIGTERM, saved)
+        raise signals.Stopped(signals.received() or signal.SIGTERM, saved, together=True)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Save and stop."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        """Save and stop; not while averaged weights stand in the place of those that train."""
+        averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not averaged:
             self.on_boundary(trainer, False)
 
 
 class TerminateOnNaN(pl.Callback):
-    """Ends the run before a loss that is not finite reaches the weights, or weights that are not a checkpoint."""
+    """Ends the run before a loss that is not finite reaches the weights."""
 
-    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+    def on_before_backward(self, trainer: Any, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look at the loss.
 
         Raises:
@@ -168,31 +176,27 @@ class TerminateOnNaN(pl.Callback):
         if trainer.world_size > 1:
             finite = trainer.strategy.reduce_boolean_decision(finite)
         if not finite:
-            value = loss.item() if loss.numel() == 1 else "not finite"
-            raise RunError(f"the loss is {value} {REMEDY.format(where(trainer))}")
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Look at the weights.
-
-        Raises:
-            RunError: they are not finite.
-        """
-        for name, value in checkpoint["state_dict"].items():
-            if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-                raise RunError(f"the weights {name} are not finite {REMEDY.format(where(trainer))}")
+            raise not_finite("the loss is", trainer)
 
 
-REMEDY = (
-    "{}: the last checkpoint stays as it was. Try a lower --learning_rate, --gradient_clip_val 1 or --detect_anomaly, "
-    "or go on in spite of it with --terminate_on_nan no"
-)
+def require_finite_weights(trainer: Any) -> None:
+    """Raise RunError if weights are not finite, and the run is to be ended then: no checkpoint is to hold them."""
+    if not any(isinstance(callback, TerminateOnNaN) for callback in trainer.callbacks):
+        return
+    finite = all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters())
+    if trainer.world_size > 1:
+        finite = trainer.strategy.reduce_boolean_decision(finite)
+    if not finite:
+        raise not_finite("weights are", trainer)
 
 
-def where(trainer: pl.Trainer) -> str:
-    """Return where in a run this is, as text."""
-    return f"at step {trainer.global_step} (epoch {trainer.current_epoch}, batch {trainer.fit_loop.batch_idx})"
+def not_finite(what: str, trainer: Any) -> RunError:
+    """Return the error that says what is not finite, where in the run, and what may help."""
+    step, epoch, batch = trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx
+    return RunError(
+        f"{what} not finite at step {step} (epoch {epoch}, batch {batch}); checkpoints are as they were. Try a lower "
+        "--learning_rate, --gradient_clip_val 1 or --detect_anomaly; --terminate_on_nan no goes on in spite of it"
+    )
 
 
 class GradNorm(pl.Callback):

@@ -1,9 +1,11 @@
 """Checkpoint files: written whole or not at all, read without running code, and telling which flags made them."""
 
 import io
+import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -11,12 +13,13 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from args import UsageError
+from args import RunError, UsageError
 from config_files import plain
 from files import whole_file
 
-CONFIG = "config"  # under this key a checkpoint holds the text of a config file: the flags that made it
+CONFIG_KEY = "config"  # under this key a checkpoint holds the text of a config file: the flags that made it
 HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # where Lightning keeps those of model and data
+VERSION = "pytorch-lightning_version"
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -29,18 +32,37 @@ class CheckpointFiles(TorchCheckpointIO):
     def __init__(self, config: Callable[[], str]) -> None:
         """Remember where the flags come from."""
         self.config = config
+        self.tried = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint that describes itself; until all of it is written, the one before stays."""
-        hparams = {name: plain_values(checkpoint[name]) for name in HPARAMS if name in checkpoint}
+        """Write a checkpoint that describes itself; until all of it is written, the one before stays.
+
+        Raises:
+            RunError: the model or a callback puts something into it that could not be loaded again.
+        """
+        if VERSION in checkpoint:  # strategies write bare weights, too, from one process for another
+            hparams = {name: plain_values(checkpoint[name]) for name in HPARAMS if name in checkpoint}
+            checkpoint = {**checkpoint, **hparams, CONFIG_KEY: self.config()}
         buffer = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
-        torch.save({**checkpoint, **hparams, CONFIG: self.config()}, buffer)
+        torch.save(checkpoint, buffer)
+        if not self.tried:
+            try:
+                torch.load(io.BytesIO(buffer.getbuffer()), map_location="cpu", weights_only=True)
+            except UnpicklingError as error:
+                raise RunError(f"checkpoints could not be loaded again: they hold {unsafe_type(error)}") from error
+            self.tried = True
         with whole_file(Path(path)) as file:
             file.write(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Return the content of a checkpoint."""
-        return read_checkpoint(path, map_location)
+        """Return the content of a file; nothing in it is run."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+def unsafe_type(error: UnpicklingError) -> str:
+    """Return the type that torch refuses to load, from what it says."""
+    found = re.search(r"(?:GLOBAL|global|class|type) `?([\w.]+\.[\w.]+)", str(error))
+    return f"a {found[1]}" if found else "what is neither a tensor nor a plain value"
 
 
 def plain_values(value: Any) -> Any:
@@ -54,12 +76,8 @@ def plain_values(value: Any) -> Any:
     return plain(value)
 
 
-def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any]:
-    """Return the content of a checkpoint of Lightning's; nothing in the file is run, whoever made it.
-
-    Args:
-        path: a file on this machine.
-        map_location: the device to put its tensors on; default: the CPU.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the content of a checkpoint of Lightning's, on the CPU; nothing in it is run, whoever made it.
 
     Raises:
         UsageError: it is not there, damaged, not from Lightning, or holds what cannot be loaded safely.
@@ -73,18 +91,20 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
             damaged = file.testzip()
         if damaged:
             raise BadZipFile(f"the checksum of {damaged} is wrong")
-        content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UsageError(f"--ckpt_path {path}: there is no such file") from error
     except PermissionError as error:
         raise UsageError(f"--ckpt_path {path}: {error.strerror}") from error
+    except UnpicklingError as error:
+        raise UsageError(f"--ckpt_path {path} holds {unsafe_type(error)}, which is not loaded safely") from error
     except Exception as error:
         reason = str(error).splitlines()[0] if isinstance(error, BadZipFile) else type(error).__name__
         raise UsageError(
             f"--ckpt_path {path} cannot be read as a checkpoint: it is damaged or foreign ({reason})"
         ) from error
     weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or "pytorch-lightning_version" not in content:
+    if not isinstance(weights, dict) or VERSION not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
     return content
 

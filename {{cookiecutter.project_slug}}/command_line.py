@@ -72,6 +72,9 @@ class Parser(ArgumentParser):
         flags, unknown = super().parse_known_args(args, flags)
         pairs = {name: (getattr(flags, name), value) for name, value in vars(trained).items()}
         self.unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        for action in self._actions:  # in the order of the parser, wherever they come from
+            if action.dest in flags:
+                vars(flags)[action.dest] = vars(flags).pop(action.dest)
         return flags, unknown, unknown_settings
 
     def _config_files(self, args: Sequence[str] | None) -> list[str]:

@@ -28,6 +28,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what a killed process had begun to write in ``folder`` or below."""
-    for part in folder.rglob(".*.part"):
-        part.unlink()
+    """Remove what a killed process had begun to write in ``folder`` or below, or kept for a search of Lightning's."""
+    for pattern in (".*.part", ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt"):
+        for path in folder.rglob(pattern):
+            path.unlink(missing_ok=True)

@@ -74,7 +74,7 @@ class Writer(ExperimentWriter):
         super().__init__(log_dir)
         self.rows = 0
         if rows is not None and Path(self.metrics_file_path).is_file():
-            with open(self.metrics_file_path, newline="") as file:
+            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 kept = [row for _, row in zip(range(rows), reader, strict=False)]
             self.metrics_keys = list(reader.fieldnames or [])
@@ -87,7 +87,7 @@ class Writer(ExperimentWriter):
         super().save()
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        with open(self.metrics_file_path, newline="") as file:
+        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         self._write(rows)
 
@@ -150,11 +150,12 @@ class RunWandbLogger(WandbLogger):
         super().__init__(save_dir=run_dir, name=run_dir.name, id=run_id, resume="allow")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics under their step: W&B leaves out what it has under a later one, so nothing is there twice."""
+        """Log metrics under their step, but for steps that W&B had before the run went on."""
         if step is None or not is_first_process():
             super().log_metrics(metrics, step)
-        else:
-            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
+        elif step >= self.experiment.starting_step:
+            # Its own count is ahead where a model has logged something itself; what is behind it would be lost.
+            self.experiment.log({**metrics, "trainer/global_step": step}, step=max(step, self.experiment.step))
 
     def position(self) -> str | None:
         """Return the id."""

@@ -1,16 +1,14 @@
 """Lightning's training loops, made to go on exactly where they were.
 
-Two changes. All random numbers of a step are a function of the seed, the epoch and the batch: so they do not depend on
-what was drawn before it. And a loop that is loaded from a checkpoint goes on from its counters as a loop does that was
-never stopped, without Lightning's guesses about where a restart happens: these lose validations, logged steps and
-scheduler updates.
+Two changes. All random numbers of a batch are a function of the seed, the epoch, the batch and the process: so they do
+not depend on what was drawn before it. And a loop that is loaded from a checkpoint goes on from its counters as a loop
+does that was never stopped. Lightning instead guesses from its counters where it was interrupted, and then loses
+validations, logged steps and scheduler updates.
 
 They stand on Lightning's private loops, as of 2.6: hence the upper bound in pyproject.toml.
 """
 
-import math
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,31 +22,41 @@ from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 import signals
 from args import UsageError
 
-# What draws random numbers within an epoch, beside its batches, which are 0, 1, 2, ...
-START, ORDER, END, VALIDATION = range(2**32 - 4, 2**32)
+# What random numbers are drawn for.
+SETUP, START, ORDER, BATCH, VALIDATION, END = range(6)
 
 
-def seed_by(*numbers: int) -> None:
-    """Seed the generators of Python, numpy and torch by a hash of ``numbers``, each at least 0 and below 2 ** 32."""
-    words = np.random.SeedSequence(numbers).generate_state(4)
+def seed_by(seed: int, purpose: int, *numbers: int) -> None:
+    """Seed the generators of Python, numpy and torch by a hash of numbers, each at least 0."""
+    words = np.random.SeedSequence((seed, purpose, *numbers)).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     torch.manual_seed((int(words[2]) << 32) + int(words[3]))
 
 
-def set_all(counts: Any, number: int) -> None:
-    """Make counters of Lightning's say that this many were begun and finished."""
-    counts.ready = counts.started = counts.processed = counts.completed = number
+class RunCallback(pl.Callback):
+    """A callback with the hooks that these loops add."""
+
+    def on_restored(self, trainer: pl.Trainer) -> None:
+        """Called when all is restored from a checkpoint, if there is one, and nothing has run."""
+
+    def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
+        """Called when an epoch is to go on in its middle, after the hooks for the start of an epoch."""
+
+    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+        """Called after each batch, and after each epoch: when all that belongs to it is done, validation included."""
 
 
-def boundary(trainer: Any, *, epoch_is_over: bool = False) -> None:
-    """Call ``on_boundary(trainer, epoch_is_over)`` of the callbacks that have it.
-
-    All that belongs to a batch, or an epoch, is done now, validation included, and nothing of the next.
-    """
+def call_hook(trainer: Any, name: str, *args: Any) -> None:
+    """Call a hook of the callbacks that have it."""
     for callback in trainer.callbacks:
-        if hasattr(callback, "on_boundary"):
-            callback.on_boundary(trainer, epoch_is_over)
+        if isinstance(callback, RunCallback):
+            getattr(callback, name)(trainer, *args)
+
+
+def set_all(counts: Any, number: int) -> None:
+    """Make counters say that this many were begun and finished: so Lightning has nothing to guess."""
+    counts.ready = counts.started = counts.processed = counts.completed = number
 
 
 class FitLoop(_FitLoop):
@@ -57,23 +65,27 @@ class FitLoop(_FitLoop):
     Args:
         trainer: the Trainer whose loop it becomes.
         seed: decides all random numbers.
-        begin: called when everything is restored and nothing has run.
     """
 
-    def __init__(self, trainer: pl.Trainer, seed: int, begin: Callable[[], None]) -> None:
+    def __init__(self, trainer: pl.Trainer, seed: int) -> None:
         """Take the limits of the loop that the Trainer has."""
         limits = trainer.fit_loop
         super().__init__(trainer, min_epochs=limits.min_epochs, max_epochs=limits.max_epochs)
         self.epoch_loop = EpochLoop(trainer, seed, min_steps=limits.min_steps, max_steps=limits.max_steps)
-        self.seed, self.begin = seed, begin
+        self.seed = seed
+        self.half_ended = False  # loaded from a checkpoint that was written by a hook at the end of an epoch
 
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
-        """Put the counters where they were; the batches of an epoch that is not over are for the epoch loop to skip."""
+        """Put the counters where they were; the batches of an epoch that is not over are for the epoch loop to skip.
+
+        What loaders keep of themselves is left alone: skipping does for all of them.
+        """
         super().load_state_dict(state_dict, prefix)
         _Loop.restarting.fset(self, False)  # type: ignore[attr-defined]  # this loop's own setter may say True
         for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
             loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
-        self.epoch_loop.goes_on = self.epochs.processed < self.epochs.ready
+        self.epoch_loop.mid_epoch = self.epochs.processed < self.epochs.ready
+        self.half_ended = self.epochs.completed < self.epochs.processed
         totals: Any = self.epoch_progress.total
         set_all(self.epochs, self.epochs.processed)
         set_all(totals, totals.processed)
@@ -86,29 +98,45 @@ class FitLoop(_FitLoop):
     @property
     def done(self) -> bool:
         """Whether to leave the loop; an epoch that is to go on is brought to its end, even without another batch."""
-        unlimited = self.max_epochs in (None, -1)
-        in_limits = unlimited or self.epochs.processed < self.max_epochs
-        return super().done and not (self.epoch_loop.goes_on and in_limits)
+        in_limits = self.max_epochs == -1 or self.epochs.processed < self.max_epochs
+        return super().done and not (self.epoch_loop.mid_epoch and in_limits)
 
     def run(self) -> None:
         """Run epochs; a signal waits for the end of a batch."""
         with signals.waiting():
-            seed_by(self.seed)
+            seed_by(self.seed, SETUP)
             self.setup_data()
             self.epoch_loop.require_same_length()
-            self.begin()
+            call_hook(self.trainer, "on_restored")
+            if self.half_ended:
+                self.end_epoch()
             super().run()
 
     def on_advance_start(self) -> None:
         """Begin an epoch."""
-        seed_by(self.seed, self.epochs.processed, START)
+        seed_by(self.seed, START, self.epochs.processed)
         super().on_advance_start()
+        if self.epoch_loop.mid_epoch:
+            call_hook(self.trainer, "on_epoch_resumed")
 
     def on_advance_end(self) -> None:
         """End an epoch."""
-        seed_by(self.seed, self.epochs.processed, END)
+        seed_by(self.seed, END, self.epochs.processed)
         super().on_advance_end()
-        boundary(self.trainer, epoch_is_over=True)
+        call_hook(self.trainer, "on_boundary", True)
+
+    def end_epoch(self) -> None:
+        """Do what Lightning does after the hooks for the end of an epoch."""
+        self.half_ended = False
+        self.epochs.completed -= 1
+        self.trainer._logger_connector.on_epoch_end()
+        if self.epoch_loop._num_ready_batches_reached():
+            self.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
+        self.epoch_loop._batches_that_stepped -= 1  # what an epoch came to is logged under its last step
+        self.trainer._logger_connector.update_train_epoch_metrics()
+        self.epoch_loop._batches_that_stepped += 1
+        self.epochs.completed += 1
+        call_hook(self.trainer, "on_boundary", True)
 
 
 class EpochLoop(_TrainingEpochLoop):
@@ -124,7 +152,7 @@ class EpochLoop(_TrainingEpochLoop):
         """Start with a new epoch."""
         super().__init__(trainer, **limits)
         self.seed = seed
-        self.goes_on = False  # loaded from a checkpoint in the middle of an epoch
+        self.mid_epoch = False  # loaded from a checkpoint in the middle of an epoch
         self.pending = ""  # what is still to be done for the last batch: "validation", "rest" (what follows it), ""
         self.saved_length: int | float | None = None
 
@@ -141,7 +169,7 @@ class EpochLoop(_TrainingEpochLoop):
     def require_same_length(self) -> None:
         """Raise UsageError if the loop is to go on within an epoch that had another number of batches."""
         length = self.trainer.num_training_batches
-        if self.goes_on and self.saved_length not in (None, length, math.inf):
+        if self.mid_epoch and self.saved_length not in (None, length):
             raise UsageError(
                 f"the checkpoint was written within an epoch of {self.saved_length} batches, and these flags make "
                 f"{length}: leave out what changes that, such as --batch_size or --devices"
@@ -149,45 +177,66 @@ class EpochLoop(_TrainingEpochLoop):
 
     def reset(self) -> None:
         """Start to count the batches of an epoch, or go on counting."""
-        if not self.goes_on:
+        if not self.mid_epoch:
             super().reset()
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         """Draw the order of the data; skip the batches that are done, and do what is pending for the last."""
-        seed_by(self.seed, self.trainer.current_epoch, ORDER)
+        seed_by(self.seed, ORDER, self.trainer.current_epoch)
         done = self.batch_progress.current.processed  # type: ignore[attr-defined]
         super().on_run_start(data_fetcher)
-        if not self.goes_on:
+        if not self.mid_epoch:
             return
-        self.goes_on = False
+        self.mid_epoch = False
         set_all(self.batch_progress.current, done)
         data_fetcher.fetched = 0
-        for _ in range(done):  # fetched and thrown away, so that any loader and its workers go on as they would have
-            next(data_fetcher)
+        self.skip_batches(data_fetcher, done)
         # else what was logged in the epoch would be taken for that of the epoch before, and forgotten
         self.trainer._logger_connector._first_loop_iter = True
         if self.pending:
             self._skip_next_val = self.pending == "rest"
             self.on_advance_end(data_fetcher)
 
+    def skip_batches(self, data_fetcher: _DataFetcher, number: int) -> None:
+        """Fetch batches and throw them away, so that any loader and its workers go on as they would have.
+
+        Raises:
+            UsageError: there are not so many.
+        """
+        for batch in range(number):
+            self.seed_batch(batch)
+            try:
+                next(data_fetcher)
+            except StopIteration:
+                raise UsageError(
+                    f"the checkpoint was written after {number} batches of an epoch, and now there are {batch}"
+                ) from None
+
+    def seed_batch(self, batch: int) -> None:
+        """Seed what is drawn while a batch is fetched and processed, in each process differently."""
+        seed_by(self.seed, BATCH, self.trainer.current_epoch, batch, self.trainer.global_rank)
+
     def advance(self, data_fetcher: _DataFetcher) -> None:
-        """Run one batch, fetched and processed with random numbers of its own."""
+        """Run one batch."""
         done = self.batch_progress.current.ready
-        seed_by(self.seed, self.trainer.current_epoch, done)
+        self.seed_batch(done)
         self.pending = "validation"
         try:
             super().advance(data_fetcher)
         except RuntimeError:
-            if signals.received() is not None and self.batch_progress.current.ready == done:
+            fetching = self.batch_progress.current.ready == done
+            if signals.received() is not None and fetching and self.trainer.world_size == 1:
                 self.pending = ""
-                boundary(self.trainer)  # the loader's worker processes got the signal, too: there is no next batch
+                call_hook(self.trainer, "on_boundary", False)  # the workers of the loader got the signal, too
             raise
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         """Validate if it is time, and do what follows."""
+        if self._should_check_val_fx(data_fetcher):
+            seed_by(self.seed, VALIDATION)
         super().on_advance_end(data_fetcher)
         self.pending = ""
-        boundary(self.trainer)
+        call_hook(self.trainer, "on_boundary", False)
 
     def _broadcast_sigterm_tensor(self) -> None:
-        """Do nothing: StopOnSignal does this."""
+        """Do nothing: StopOnSignal tells all processes."""

@@ -17,8 +17,17 @@ from command_line import Parser
 from completion import SCRIPTS, PrintScript, complete
 from modules import add_args, brings_data, declaration, names, whose
 from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
-from runs import find_checkpoint, is_first_process, require_more_to_do, run_dir
-from trained import NAMES, require_same_model, show_difference, trained_flags, wanted
+from runs import is_first_process, opened_run_dir
+from slurm import job, requeue
+from trained import (
+    NAMES,
+    find_checkpoint,
+    flags_to_take,
+    require_more_to_do,
+    require_same_model,
+    show_difference,
+    trained_flags,
+)
 from trainer_args import Trainer
 
 USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]"
@@ -73,7 +82,7 @@ def build_parser(argv: Sequence[str], ckpt_path: str = "", trained: Mapping[str,
         rare=rare_flags(parser),
         brief=USED_MOST,
         whose=known_elsewhere,
-        trained=(ckpt_path, wanted(trained, chosen.command, program)),
+        trained=(ckpt_path, flags_to_take(trained, chosen.command, program)),
     )
 
 
@@ -89,16 +98,16 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     if argv and not argv[0].startswith("-"):
         argv.insert(0, "--command")
     named, _ = program_parser().parse_known_args(argv)
-    named.ckpt_path = named.ckpt_path or named.resume_from_checkpoint  # its name in Lightning 1.x
+    if named.resume_from_checkpoint is not None and named.ckpt_path is None:  # its name in Lightning 1.x
+        named.ckpt_path = named.resume_from_checkpoint
     path = find_checkpoint(named)
     if path in (None, "none"):
         return resolve(build_parser(argv).parse_args(argv))
     trained = trained_flags(path, named.command)
     parser = build_parser(argv, f"--ckpt_path {path}", trained)
-    args = parser.parse_args(argv)
+    args = resolve(parser.parse_args(argv))
     args.ckpt_path = path
-    args = resolve(args)
-    require_more_to_do(args, trained)
+    require_more_to_do(args, parser.unlike)
     show_difference(parser.unlike, path)
     return args
 
@@ -114,13 +123,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             args = parse_args(argv)
             from train import run  # torch, only after the command line is found right
 
-            with run_dir(args) as directory:
-                table = run(args, directory)
+            with opened_run_dir(args) as run_dir:
+                table = run(args, run_dir)
         except signals.Stopped as stopped:
             if is_first_process():
                 print(f"main.py: {stopped}", file=sys.stderr)
-                if stopped.name == "SIGUSR1":
-                    signals.requeue()
+                if stopped.name == "SIGUSR1" and job():
+                    print(f"main.py: {requeue()}", file=sys.stderr)
             raise
         except UsageError as error:
             Parser().error(str(error))

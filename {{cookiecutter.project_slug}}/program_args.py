@@ -120,6 +120,8 @@ def resolve(args: Namespace) -> Namespace:
     flags = in_names_of_today(vars(args))
     checkpoint = flags.pop("resume_from_checkpoint")
     if checkpoint is not None:
+        if flags["ckpt_path"] is not None:
+            raise UsageError("--resume_from_checkpoint is the old name of --ckpt_path: give one of them")
         notice(f"--resume_from_checkpoint {checkpoint} is now --ckpt_path {checkpoint}")
         flags["ckpt_path"] = checkpoint
     if flags["barebones"]:  # Lightning refuses these with it

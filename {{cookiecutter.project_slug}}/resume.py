@@ -1,5 +1,6 @@
 """What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,40 +10,43 @@ from pytorch_lightning.trainer.connectors.logger_connector.result import _Metada
 from torchmetrics import Metric
 
 from args import UsageError
-from loops import VALIDATION, EpochLoop, seed_by
+from loops import VALIDATION, EpochLoop, RunCallback, seed_by
 
 KEY = "resume"  # of what is kept, in a checkpoint
+SCHEDULED = {"lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum"}
 
 
-class Resume(pl.Callback):
+class Resume(RunCallback):
     """Keeps metrics under way, positions in log files and optimiser settings in checkpoints, and puts them back.
 
     Args:
         seed: decides the random numbers of validation and test.
+        stay_stopped: whether a run that early stopping had stopped stays so.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, stay_stopped: bool) -> None:
         """Begin with nothing to put back."""
-        self.seed = seed
+        self.seed, self.stay_stopped = seed, stay_stopped
         self.saved: dict[str, Any] = {}
         self.settings: list[list[dict[str, Any]]] = []
+        self.before_validation: dict[str, Any] | None = None  # metrics, while a validation adds to its own
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the optimisers as the flags made them, before a checkpoint's settings take their place."""
         self.settings = [[plain_settings(group) for group in each.param_groups] for each in trainer.optimizers]
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Any, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what is kept."""
         if not isinstance(trainer.fit_loop.epoch_loop, EpochLoop):
             return
-        metrics = {"results": save_results(trainer), "metrics": save_metrics(pl_module)}
+        # A validation that was broken off begins anew, and one that is over begins the next with nothing.
+        states = save_metrics(pl_module) if self.before_validation is None else self.before_validation
+        own = {"results": save_results(trainer), "metrics": states}
         checkpoint[KEY] = {
             "settings": self.settings,
             "should_stop": trainer.should_stop,
             "callback_metrics": dict(trainer.callback_metrics),
-            "processes": gathered(metrics, trainer.world_size),
+            "processes": gathered(own, trainer.world_size),
             "logs": {type(logger).__name__: position(logger) for logger in trainer.loggers},
         }
 
@@ -52,27 +56,25 @@ class Resume(pl.Callback):
         """Take what is to be put back."""
         self.saved = checkpoint.get(KEY, {})
 
-    def put_back(self, trainer: pl.Trainer, *, stop: bool) -> None:
+    def on_restored(self, trainer: pl.Trainer) -> None:
         """Put everything back.
-
-        Args:
-            trainer: the Trainer, which has restored what Lightning keeps.
-            stop: whether a run that early stopping had stopped stays so.
 
         Raises:
             UsageError: flags ask for optimiser settings that a learning rate schedule decides.
         """
-        if not self.saved:
-            return
-        self._apply_changed_settings(trainer)
-        trainer.should_stop = stop and self.saved["should_stop"]
-        trainer.callback_metrics.update(self.saved["callback_metrics"])
-        processes = self.saved["processes"]
+        if self.saved:
+            self._apply_changed_settings(trainer)
+            trainer.should_stop = self.stay_stopped and self.saved["should_stop"]
+            trainer.callback_metrics.update(self.saved["callback_metrics"])
+            self.on_epoch_resumed(trainer)
+
+    def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
+        """Put back the metrics under way, also where a hook for the start of an epoch has reset them."""
+        processes = self.saved.get("processes", [])
         if len(processes) == trainer.world_size:
             own = processes[trainer.global_rank]
             restore_results(trainer, own["results"])
             restore_metrics(trainer.lightning_module, own["metrics"])
-        self.saved = {}
 
     def _apply_changed_settings(self, trainer: pl.Trainer) -> None:
         """Give optimisers the settings that flags changed: Lightning gives them those of the checkpoint."""
@@ -81,16 +83,29 @@ class Resume(pl.Callback):
         restored = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         for was, wanted, group in zip(before, now, restored, strict=False):
             changed = {name: value for name, value in wanted.items() if value != was.get(name)}
-            if changed and trainer.lr_scheduler_configs:
+            if SCHEDULED & changed.keys() and trainer.lr_scheduler_configs:
+                names = " and ".join(sorted({"lr", "momentum"} & changed.keys()) or changed)
                 raise UsageError(
-                    f"{' and '.join(changed)} of the optimiser cannot change now: a learning rate schedule goes on "
-                    "from the checkpoint. Leave the flag out, or start a new run"
+                    f"{names} of the optimiser cannot change now: a learning rate schedule goes on from the "
+                    "checkpoint. Leave the flag out, or start a new run"
                 )
             group.update(changed)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make random numbers in validation a function of the step."""
-        seed_by(self.seed, trainer.global_step % 2**32, VALIDATION)
+    def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        """Make random numbers in validation a function of the seed; keep the metrics as they are before it."""
+        seed_by(self.seed, VALIDATION)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.before_validation = deepcopy(save_metrics(pl_module))
+
+    def on_validation_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        """Let a checkpoint that is written now know that it need not validate again."""
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and isinstance(loop, EpochLoop):
+            loop.pending = "rest"
+
+    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+        """Forget what was before the validation."""
+        self.before_validation = None
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make random numbers in test a function of the seed."""
@@ -100,40 +115,31 @@ class Resume(pl.Callback):
         """Make random numbers in prediction a function of the seed."""
         seed_by(self.seed, VALIDATION)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let a checkpoint that is written now know that it need not validate again."""
-        loop = trainer.fit_loop.epoch_loop
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and isinstance(loop, EpochLoop):
-            loop.pending = "rest"
-
 
 def plain_settings(group: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a parameter group that are numbers or switches."""
     return {name: value for name, value in group.items() if isinstance(value, bool | int | float)}
 
 
-def save_results(trainer: pl.Trainer) -> list[dict[str, Any]]:
+def save_results(trainer: Any) -> list[dict[str, Any]]:
     """Return what the model has logged for this epoch's mean, sum, largest or smallest value, as far as it got."""
+    names = ("fx", "name", "prog_bar", "logger", "on_step", "enable_graph", "add_dataloader_idx", "dataloader_idx")
     return [
         {
             "key": key,
-            "meta": {
-                name: getattr(result.meta, name)
-                for name in ("fx", "name", "prog_bar", "logger", "on_step", "enable_graph", "add_dataloader_idx")
-            }
-            | {"dataloader_idx": result.meta.dataloader_idx, "metric_attribute": result.meta.metric_attribute},
+            "meta": {name: getattr(result.meta, name) for name in (*names, "metric_attribute")},
             "reduce_fx": result.meta.reduce_fx.__name__,
             "sync_dist": result.meta.sync.should,
             "rank_zero_only": result.meta.sync.rank_zero_only,
-            "value": result.value if result.is_tensor else None,
-            "batch_size": getattr(result, "cumulated_batch_size", None),
+            "value": result.value.cpu() if result.is_tensor else None,
+            "batch_size": result.cumulated_batch_size.cpu() if hasattr(result, "cumulated_batch_size") else None,
         }
         for key, result in trainer.fit_loop.epoch_loop._results.items()
         if result.meta.on_epoch and not result.has_reset
     ]
 
 
-def restore_results(trainer: pl.Trainer, saved: list[dict[str, Any]]) -> None:
+def restore_results(trainer: Any, saved: list[dict[str, Any]]) -> None:
     """Put back what ``save_results`` returned."""
     model = trainer.lightning_module
     for each in saved:
@@ -153,7 +159,7 @@ def restore_results(trainer: pl.Trainer, saved: list[dict[str, Any]]) -> None:
 def save_metrics(model: pl.LightningModule) -> dict[str, Any]:
     """Return the state of each torchmetrics metric of a model, by the name of its attribute."""
     return {
-        name: {"count": metric._update_count, "state": metric.metric_state}
+        name: {"count": metric._update_count, "state": deepcopy(metric).cpu().metric_state}
         for name, metric in model.named_modules()
         if isinstance(metric, Metric)
     }
@@ -163,8 +169,8 @@ def restore_metrics(model: pl.LightningModule, saved: dict[str, Any]) -> None:
     """Put back what ``save_metrics`` returned."""
     for name, metric in model.named_modules():
         if isinstance(metric, Metric) and name in saved:
-            metric._update_count = saved[name]["count"]
-            for attribute, value in saved[name]["state"].items():
+            metric._update_count, metric._computed = saved[name]["count"], None
+            for attribute, value in deepcopy(saved[name]["state"]).items():
                 setattr(metric, attribute, value)
             metric.to(model.device)
 

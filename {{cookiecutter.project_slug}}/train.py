@@ -12,20 +12,30 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.utilities import _log_hyperparams
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from args import UsageError
 from callbacks import build_callbacks
-from checkpoints import CONFIG, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
+from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
 from config_files import dump_config, parse_config
 from loggers import build_loggers
-from loops import FitLoop
+from loops import FitLoop, RunCallback
 from modules import brings_data, load, own_args
 from predictions import write_predictions
 from resume import KEY, Resume
-from runs import CHECKPOINTS, METRICS, directory_of, is_first_process, is_over, write_config, write_metrics
-from runs import CONFIG as CONFIG_FILE
+from runs import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    METRICS_FILE,
+    is_first_process,
+    is_over,
+    run_of,
+    write_config,
+    write_metrics,
+)
 from trainer_args import Trainer
 
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
@@ -69,7 +79,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
     with usage_errors(args):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True)
+        trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
         metrics = dict(trainer.callback_metrics)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
         for command in ("validate", "test"):
@@ -90,7 +100,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
     model, data, trainer = build(args, run_dir)
     with usage_errors(args):
         go = getattr(trainer, args.command)
-        go(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True, verbose=False)
+        go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -107,7 +117,7 @@ def predict(args: Namespace, run_dir: Path) -> Path:
         args = Namespace(**{**vars(args), "devices": 1})
     model, data, trainer = build(args, run_dir)
     with usage_errors(args):
-        outputs = trainer.predict(model, datamodule=data, ckpt_path=checkpoint(args), weights_only=True)
+        outputs = trainer.predict(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
     try:
         write_predictions(outputs, path)
     except ValueError as error:
@@ -132,30 +142,31 @@ def build(
     data = data_class and data_class(own_args(data_class, args))
     if args.command != "fit" and (lack := missing(args.command, args, model, data)):
         raise UsageError(f"{lack}, which {args.command} needs")
-
-    content = read_checkpoint(args.ckpt_path) if checkpoint(args) else {}
-    if content and not is_overridden("configure_model", model):
+    content = read_checkpoint(args.ckpt_path) if weights_file(args) else {}
+    if content and takes_exact_weights(model):
         require_fit(content["state_dict"], model.state_dict(), args, content.get(HPARAMS[0], {}))
-    goes_on = args.command == "fit" and directory_of(args.ckpt_path) == run_dir
+
+    own_run = run_of(args.ckpt_path) if args.command == "fit" else None
+    goes_on = own_run is not None and own_run.resolve() == run_dir.resolve()
     if not goes_on and is_first_process() and (run_dir / CONFIG_FILE).exists():
         raise UsageError(f"{run_dir} holds a run already: name another directory")
     flags = vars(args).copy()
     if goes_on:  # to repeat the run is to begin where it began
-        flags["ckpt_path"] = parse_config(content[CONFIG]).get("ckpt_path")
+        flags["ckpt_path"] = parse_config(content.get(CONFIG_KEY, "")).get("ckpt_path")
 
-    resume = Resume(args.seed)
-    positions = content.get(KEY, {}).get("logs") if goes_on else None
+    loggers = build_loggers(args.logger, run_dir, content.get(KEY, {}).get("logs") if goes_on else None)
     settings: dict[str, Any] = {
         "default_root_dir": run_dir,
-        "logger": build_loggers(args.logger, run_dir, positions) or False,
+        "logger": not goes_on and loggers,
         "plugins": [CheckpointFiles(partial(describe, flags, model, data))],
-        "callbacks": [resume],
+        "callbacks": [Resume(args.seed, stay_stopped=goes_on and not is_over(run_dir))],
     }
     if args.command == "fit":
-        settings["callbacks"] += [*callbacks, *build_callbacks(args, run_dir, model)]
+        settings["callbacks"] += [RunFiles(flags, run_dir, loggers if goes_on else []), *callbacks]
+        settings["callbacks"] += build_callbacks(args, run_dir, model)
     else:  # nothing to keep
         settings["enable_checkpointing"] = False
-    if checkpoint(args):  # it was made when the run began
+    if weights_file(args):  # it was checked when the run began
         settings["num_sanity_val_steps"] = 0
     try:
         trainer = Trainer.from_argparse_args(args, **settings)
@@ -164,19 +175,19 @@ def build(
         raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
     if args.command == "predict" and trainer.world_size > 1:
         raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
-
-    def begin() -> None:
-        resume.put_back(trainer, stop=goes_on and not is_over(run_dir))
-        write_config(flags, run_dir)
-        if is_first_process():
-            (run_dir / METRICS).unlink(missing_ok=True)
-
+    trainer._signal_connector = OwnSignals(trainer)
     if args.command == "fit":
-        trainer.fit_loop = FitLoop(trainer, args.seed, begin)
-        trainer._signal_connector = OwnSignals(trainer)
+        trainer.fit_loop = FitLoop(trainer, args.seed)
     else:
         write_config(flags, run_dir)
     return model, data, trainer
+
+
+def takes_exact_weights(model: pl.LightningModule) -> bool:
+    """Return whether a model takes the weights that it has now, and no others."""
+    return model.strict_loading and not any(
+        is_overridden(hook, model) for hook in ("configure_model", "on_load_checkpoint")
+    )
 
 
 def describe(flags: dict[str, Any], model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
@@ -184,6 +195,29 @@ def describe(flags: dict[str, Any], model: pl.LightningModule, data: pl.Lightnin
     found = {**(data.hparams if data else {}), **model.hparams}
     searched = {"auto_lr_find": False, "auto_scale_batch_size": None}
     return dump_config({name: found.get(name, value) for name, value in flags.items()} | searched)
+
+
+class RunFiles(RunCallback):
+    """Brings the files of a run's directory up to date, when all is found right and training begins.
+
+    Args:
+        flags: what config.yaml is to hold.
+        run_dir: the directory.
+        loggers: of a run that goes on; they take away what was logged after the checkpoint.
+    """
+
+    def __init__(self, flags: dict[str, Any], run_dir: Path, loggers: list[Logger]) -> None:
+        """Remember the arguments."""
+        self.flags, self.run_dir, self.loggers = flags, run_dir, loggers
+
+    def on_restored(self, trainer: pl.Trainer) -> None:
+        """Write and remove files."""
+        write_config(self.flags, self.run_dir)
+        if is_first_process():
+            (self.run_dir / METRICS_FILE).unlink(missing_ok=True)
+        if self.loggers:
+            trainer.loggers = self.loggers
+            _log_hyperparams(trainer)
 
 
 class OwnSignals(_SignalConnector):
@@ -203,7 +237,7 @@ def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.L
     return ""
 
 
-def checkpoint(args: Namespace) -> str | None:
+def weights_file(args: Namespace) -> str | None:
     """Return the checkpoint whose weights to take; None for those that the model starts with."""
     return None if args.ckpt_path == "none" else args.ckpt_path
 
@@ -217,12 +251,12 @@ def usage_errors(args: Namespace) -> Iterator[None]:
         raise
     except Exception as error:
         frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-        if any(frame.f_globals["__name__"] == RESTORING and "restore" in frame.f_code.co_name for frame in frames):
+        if any(frame.f_globals.get("__name__") == RESTORING and "restore" in frame.f_code.co_name for frame in frames):
             raise UsageError(f"--ckpt_path {args.ckpt_path} does not fit these flags: {error}") from error
         if not isinstance(error, MisconfigurationException | AttributeError | RuntimeError | ValueError):
             raise
         # What others raise is not about flags.
-        if not frames[-1].f_globals["__name__"].startswith("pytorch_lightning."):
+        if not frames[-1].f_globals.get("__name__", "").startswith("pytorch_lightning."):
             raise
         raise UsageError(f"{args.model_name}: {error}") from error
 

@@ -1,15 +1,21 @@
-"""The flags that a checkpoint was made with, so that they need not be given again."""
+"""Which checkpoint a command line means, and the flags that it was made with: so they need not be given again."""
 
+import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from args import UsageError
-from config_files import dump_config, parse_config
+from config_files import dump_config, parse_config, read_config
+from runs import BEST, CHECKPOINTS, CONFIG_FILE, LAST, is_first_process, is_over, run_of, was_this_job
+from slurm import was_requeued
 from trainer_args import notice
 
-# Of a run that goes on; those left out say where it lies, and what to do before and after.
-NEVER = {
+NAMES = "model_name", "data_name", "seed"
+# Flags that a run which goes on does not take from its checkpoint: what it does, from what, before it, and where.
+NOT_TAKEN = {
     "command",
     "config",
     "ckpt_path",
@@ -18,7 +24,51 @@ NEVER = {
     "auto_lr_find",
     "auto_scale_batch_size",
 }
-NAMES = "model_name", "data_name", "seed"
+LIMITS = {"max_epochs", "max_steps", "max_time"}
+FOUND = "CHECKPOINT_OF_FIRST_PROCESS"  # environment variable for the processes that Lightning starts
+
+
+def find_checkpoint(args: Namespace) -> str | None:
+    """Return the file that ``--ckpt_path`` stands for: last and best are those of the newest run.
+
+    Under Slurm, fit in a job that was requeued goes on from where it was, whatever ``--ckpt_path`` says.
+
+    Raises:
+        UsageError: there is none.
+    """
+    requeued = args.command == "fit" and was_requeued()
+    if args.ckpt_path not in ("last", "best") and not requeued:
+        return args.ckpt_path
+    if not is_first_process() and FOUND in os.environ:  # the first process may have made a newer run by now
+        return os.environ[FOUND] or None
+    runs = fit_runs(Path(args.default_root_dir or "."))
+    path = args.ckpt_path
+    own = next((run for run in runs if was_this_job(run) and not is_over(run)), None) if requeued else None
+    if own is not None and (own / CHECKPOINTS / LAST).exists():
+        path = str(own / CHECKPOINTS / LAST)
+    elif path in ("last", "best"):
+        newest = next(fit_runs(Path(args.default_root_dir or ".")), None)
+        if newest is None:
+            raise UsageError(f"--ckpt_path {path}: there is no run below {args.default_root_dir}")
+        file = newest / CHECKPOINTS / {"last": LAST, "best": BEST}[path]
+        if not file.exists():
+            raise UsageError(
+                f"--ckpt_path {path}: the newest run, {newest}, has no {file.name}: start it again with "
+                f"--config {newest / CONFIG_FILE}, or name a file"
+            )
+        path = str(file)
+    if is_first_process():
+        os.environ[FOUND] = path or ""
+    return path
+
+
+def fit_runs(root: Path) -> Iterator[Path]:
+    """Yield the directories of runs of fit below ``root``, the one that was begun or continued last at first."""
+    configs = root.glob(f"*/{CONFIG_FILE}")
+    for path in sorted(configs, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True):
+        with suppress(UsageError):  # not a config file of ours
+            if read_config(str(path)).get("command") == "fit":
+                yield path.parent
 
 
 def trained_flags(path: str, command: str) -> dict[str, Any]:
@@ -31,14 +81,14 @@ def trained_flags(path: str, command: str) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, or fit cannot go on from it.
     """
-    from checkpoints import CONFIG, HPARAMS, read_checkpoint  # torch
+    from checkpoints import CONFIG_KEY, HPARAMS, read_checkpoint  # torch
 
     content = read_checkpoint(path)
     if command == "fit" and "optimizer_states" not in content:
         raise UsageError(f"--ckpt_path {path} holds weights alone (--save_weights_only): fit cannot go on from it")
     try:
-        if CONFIG in content:
-            return parse_config(content[CONFIG])
+        if CONFIG_KEY in content:
+            return parse_config(content[CONFIG_KEY])
         hparams: dict[str, Any] = {}
         for key in HPARAMS:  # of a checkpoint that another program made
             hparams |= content.get(key, {})
@@ -47,8 +97,8 @@ def trained_flags(path: str, command: str) -> dict[str, Any]:
         raise UsageError(f"--ckpt_path {path} does not say in plain words which flags made it: {error}") from error
 
 
-def wanted(trained: Mapping[str, Any], command: str, program: set[str]) -> dict[str, Any]:
-    """Return the flags to take from a checkpoint: fit goes on with all, and other commands need model, data and seed.
+def flags_to_take(trained: Mapping[str, Any], command: str, program: Collection[str]) -> dict[str, Any]:
+    """Return those flags of a checkpoint that a command takes: fit all but NOT_TAKEN, others model's, data's and seed.
 
     Args:
         trained: all that it has.
@@ -58,15 +108,8 @@ def wanted(trained: Mapping[str, Any], command: str, program: set[str]) -> dict[
     return {
         name: value
         for name, value in trained.items()
-        if name in NAMES or (name not in NEVER and (command == "fit" or name not in program))
+        if name in NAMES or (name not in NOT_TAKEN and (command == "fit" or name not in program))
     }
-
-
-def show_difference(unlike: Mapping[str, tuple[Any, Any]], path: str) -> None:
-    """Print which flags are not as in the checkpoint."""
-    if unlike:
-        flags = ", ".join(f"--{name} {value} (there {before})" for name, (value, before) in unlike.items())
-        notice(f"unlike {path}: {flags}")
 
 
 def require_same_model(trained: Mapping[str, Any], args: Namespace) -> None:
@@ -76,3 +119,23 @@ def require_same_model(trained: Mapping[str, Any], args: Namespace) -> None:
         raise UsageError(
             f"the checkpoint is of model {name}, not {args.model_name}: leave out --model_name, or name another file"
         )
+
+
+def require_more_to_do(args: Namespace, unlike: Collection[str]) -> None:
+    """Raise UsageError if fit is to go on with a run that is over, and with the limits that it had.
+
+    Args:
+        args: all flags.
+        unlike: names of those that are not as in the checkpoint.
+    """
+    run_dir = run_of(args.ckpt_path)
+    if args.command == "fit" and run_dir is not None and is_over(run_dir) and not LIMITS & set(unlike):
+        more = f"--max_epochs {2 * args.max_epochs}" if args.max_epochs else "--max_epochs or --max_steps"
+        raise UsageError(f"{run_dir} is finished: for more, add {more}; without --ckpt_path a new run starts")
+
+
+def show_difference(unlike: Mapping[str, tuple[Any, Any]], path: str) -> None:
+    """Print which flags are not as in the checkpoint."""
+    if unlike:
+        flags = ", ".join(f"--{name} {value} (there {before})" for name, (value, before) in unlike.items())
+        notice(f"unlike {path}: {flags}")
