@@ -1,12 +1,12 @@
 """The callbacks that the program's flags ask for."""
 
-import signal
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -86,7 +86,8 @@ class Best(ModelCheckpoint):
             return
 
         def here(path: str) -> str:
-            return str(folder / Path(path).name) if path else ""
+            name = Path(path).name
+            return str(folder / name) if name.endswith(".ckpt") and name != LAST else ""
 
         moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
         kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
@@ -140,23 +141,25 @@ class StopOnSignal(RunCallback):
         """Remember the argument."""
         self.last = last
 
-    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+    def on_boundary(self, trainer: Any, epoch_is_over: bool) -> None:
         """Save and stop, unless in the middle of a step.
 
         Raises:
             Stopped: a signal has arrived.
         """
-        told = signals.received() is not None
+        signum = signals.received() or 0
         if trainer.world_size > 1:
-            told = trainer.strategy.reduce_boolean_decision(told, all=False)
-        if not told or (in_mid_step(trainer) and not epoch_is_over):
+            signum = int(
+                trainer.strategy.reduce(torch.tensor(signum, device=trainer.strategy.root_device), reduce_op="max")
+            )
+        if not signum or (in_mid_step(trainer) and not epoch_is_over):
             return
         if self.last is not None:
             self.last.save(trainer)
         saved = None if self.last is None or self.last.save_weights_only else str(self.last.path)
-        raise signals.Stopped(signals.received() or signal.SIGTERM, saved, together=True)
+        raise signals.Stopped(signum, saved, together=True)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
         """Save and stop; not while averaged weights stand in the place of those that train."""
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
         if trainer.state.fn == "fit" and not trainer.sanity_checking and not averaged:

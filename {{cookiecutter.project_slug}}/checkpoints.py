@@ -2,6 +2,7 @@
 
 import io
 import re
+import stat
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from config_files import plain
 from files import whole_file
 
 CONFIG_KEY = "config"  # under this key a checkpoint holds the text of a config file: the flags that made it
+CONVERTED_KEY = "converted"  # names of hyperparameters that became texts, for their flags to convert again
 HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # where Lightning keeps those of model and data
 VERSION = "pytorch-lightning_version"
 
@@ -41,8 +43,10 @@ class CheckpointFiles(TorchCheckpointIO):
             RunError: the model or a callback puts something into it that could not be loaded again.
         """
         if VERSION in checkpoint:  # strategies write bare weights, too, from one process for another
-            hparams = {name: plain_values(checkpoint[name]) for name in HPARAMS if name in checkpoint}
-            checkpoint = {**checkpoint, **hparams, CONFIG_KEY: self.config()}
+            hparams = {key: dict(checkpoint[key]) for key in HPARAMS if key in checkpoint}
+            converted = [name for values in hparams.values() for name, value in values.items() if not is_plain(value)]
+            plain_hparams = {key: plain_values(values) for key, values in hparams.items()}
+            checkpoint = {**checkpoint, **plain_hparams, CONFIG_KEY: self.config(), CONVERTED_KEY: converted}
         buffer = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
         torch.save(checkpoint, buffer)
         if not self.tried:
@@ -64,10 +68,24 @@ def unsafe_type(error: UnpicklingError) -> str:
     found = re.search(r"(?:GLOBAL|global|class|type) `?([\w.]+\.[\w.]+)", str(error))
     return f"a {found[1]}" if found else "what is neither a tensor nor a plain value"
 
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file; whatever a checkpoint says where others are, never anything else."""
+        if Path(path).suffix == ".ckpt" and not Path(path).is_dir():
+            Path(path).unlink(missing_ok=True)
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value, and all in it, is of a type that safe loading takes."""
+    if isinstance(value, dict):
+        return all(map(is_plain, value.values()))
+    if type(value) in (list, tuple, set):
+        return all(map(is_plain, value))
+    return type(value) in (bool, int, float, str, bytes, type(None))
+
 
 def plain_values(value: Any) -> Any:
     """Return a value, or those in a dict, list or the like, as types that safe loading takes."""
-    if type(value) in (bool, int, float, str, bytes, type(None)):
+    if is_plain(value):
         return value
     if isinstance(value, Mapping):
         return {key: plain_values(item) for key, item in value.items()}
@@ -84,16 +102,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if "://" in str(path):
         raise UsageError(f"--ckpt_path {path} is not on this machine: download it, and name the file")
-    if Path(path).is_dir():
-        raise UsageError(f"--ckpt_path {path} is a directory: name a file, such as one in checkpoints/ of a run")
     try:
-        with ZipFile(path) as file:  # torch.save makes zip files, but torch.load does not look at their checksums
-            damaged = file.testzip()
-        if damaged:
-            raise BadZipFile(f"the checksum of {damaged} is wrong")
+        kind = stat.S_IFMT(Path(path).stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--ckpt_path {path}: {getattr(error, 'strerror', None) or error}") from error
+    if kind != stat.S_IFREG:
+        raise UsageError(f"--ckpt_path {path} is no file: name one, such as those in checkpoints/ of a run")
+    try:
+        require_sound_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UsageError(f"--ckpt_path {path}: there is no such file") from error
     except PermissionError as error:
         raise UsageError(f"--ckpt_path {path}: {error.strerror}") from error
     except UnpicklingError as error:
@@ -103,10 +120,45 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UsageError(
             f"--ckpt_path {path} cannot be read as a checkpoint: it is damaged or foreign ({reason})"
         ) from error
-    weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or VERSION not in content:
+    if not isinstance(content, dict) or not isinstance(content.get(VERSION), str) or "state_dict" not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
+    require_types(path, content, {"state_dict": dict, CONVERTED_KEY: list, **dict.fromkeys(HPARAMS, dict)})
+    for name, value in content["state_dict"].items():
+        # what a module adds by get_extra_state may have any type
+        if not str(name).endswith("_extra_state") and (not isinstance(value, Tensor) or value.is_nested):
+            raise UsageError(f"--ckpt_path {path} is damaged: the weights {name} are no tensor")
     return content
+
+
+def require_sound_zip(path: str | Path) -> None:
+    """Raise BadZipFile if a checksum in a file is wrong: torch.save makes zip files, but torch.load trusts them."""
+    with ZipFile(path) as file:
+        if damaged := file.testzip():
+            raise BadZipFile(f"the checksum of {damaged} is wrong")
+        # What is marked as a folder is not read by torch, which then makes up its content.
+        if folders := [info.filename for info in file.infolist() if info.external_attr & 0x10 or info.is_dir()]:
+            raise BadZipFile(f"{folders[0]} is marked as a folder")
+
+
+def require_types(path: str | Path, content: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    """Raise UsageError if a part of a checkpoint has another type."""
+    for name, wanted in types.items():
+        if not isinstance(content.get(name, wanted()), wanted):
+            raise UsageError(f"--ckpt_path {path} is damaged: {name} is no {wanted.__name__}")
+
+
+def require_training_state(path: str, content: Mapping[str, Any]) -> None:
+    """Raise UsageError if a checkpoint lacks what fit needs to go on from it."""
+    if "optimizer_states" not in content:
+        raise UsageError(f"--ckpt_path {path} holds weights alone (--save_weights_only): fit cannot go on from it")
+    types = {"optimizer_states": list, "lr_schedulers": list, "callbacks": dict, "loops": dict}
+    if missing := types.keys() - content.keys():
+        raise UsageError(f"--ckpt_path {path} is damaged: it has no {' and no '.join(sorted(missing))}")
+    require_types(path, content, {**types, "resume": dict})
+    for state in content["optimizer_states"]:
+        for each in state.get("state", {}).values() if isinstance(state, dict) else [None]:
+            if not isinstance(each, dict):
+                raise UsageError(f"--ckpt_path {path} is damaged: the state of its optimiser is incomplete")
 
 
 def require_fit(
@@ -120,7 +172,7 @@ def require_fit(
         args: all flags.
         hparams: the model's, from the checkpoint.
     """
-    for name in sorted({*weights, *model_weights}):
+    for name in sorted({*weights, *model_weights}, key=str):
         theirs, ours = shape(weights.get(name)), shape(model_weights.get(name))
         if theirs != ours:
             values = {
@@ -135,7 +187,8 @@ def require_fit(
 
 
 def shape(tensor: Any) -> str:
-    """Return the shape of a tensor as text."""
-    if tensor is None:
-        return "absent"
-    return str(list(tensor.shape)) if isinstance(tensor, Tensor) else "no tensor"
+    """Return the shape of a tensor as text, and its type if it is not floating point."""
+    if not isinstance(tensor, Tensor):
+        return "absent" if tensor is None else "no tensor"
+    kind = "" if tensor.is_floating_point() else f" {tensor.dtype}"
+    return f"{list(tensor.shape)}{kind}"

@@ -1,16 +1,42 @@
 """The parser of the command line: strict, with config files, one-line errors and help in two lengths."""
 
 import re
-from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace
+import sys
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentError,
+    ArgumentParser,
+    HelpFormatter,
+    Namespace,
+    _AppendAction,
+    _CountAction,
+)
 from collections.abc import Callable, Container, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from args import UsageError
-from config_files import apply_configs, read_config
+from config_files import apply_configs, read_config, settable
 from trainer_args import OffFlag
+
+
+@dataclass
+class Trained:
+    """The flags that a checkpoint was made with.
+
+    Args:
+        path: the file.
+        settings: by name, as a config file has them: texts.
+        values: those of them that need no conversion, as they are.
+    """
+
+    path: str
+    settings: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
 class Parser(ArgumentParser):
@@ -20,7 +46,7 @@ class Parser(ArgumentParser):
         rare: names of the flags that only ``--help_all`` shows.
         brief: texts for flags whose own are long; ``--help_all`` shows their own.
         whose: returns where an unknown flag is known, as in "a flag of model other, not mine", or nothing.
-        trained: what a checkpoint sets, with its name: it wins over defaults, and everything else over it.
+        trained: what a checkpoint sets: it wins over defaults, and everything else over it.
         **kwargs: what ArgumentParser takes.
     """
 
@@ -30,7 +56,7 @@ class Parser(ArgumentParser):
         rare: Container[str] = (),
         brief: Mapping[str, str] | None = None,
         whose: Callable[[str], str] = lambda flag: "",
-        trained: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({})),
+        trained: Trained | None = None,
         **kwargs: Any,
     ) -> None:
         """Build the parser."""
@@ -58,24 +84,60 @@ class Parser(ArgumentParser):
     def _parse(self, args: Any, namespace: Any) -> tuple[Namespace, list[str], list[tuple[str, str]]]:
         """Return the flags, the unknown words, and the file and name of each unknown setting.
 
-        What a config file sets is in the namespace before argparse begins, so flags win over it, and it over defaults.
+        What config files and a checkpoint set is in the namespace before argparse begins, so flags win over them, and
+        they over defaults.
         """
-        flags, trained = Namespace() if namespace is None else namespace, Namespace()
+        flags = Namespace() if namespace is None else namespace
+        given = self._given(args)
         try:
-            unknown_settings = apply_configs(
-                self, [(file, read_config(file)) for file in self._config_files(args)], flags
-            )
-            apply_configs(self, [self.trained], trained)  # a flag that is no more is of no concern
+            configs = [(file, read_config(file)) for file in self._config_files(args)]
+            unknown_settings = apply_configs(self, configs, flags)
+            trained = self._trained_values(given | vars(flags).keys())
         except UsageError as error:
             self.error(str(error))
-        vars(flags).update({name: value for name, value in vars(trained).items() if name not in flags})
+        vars(flags).update({name: value for name, value in trained.items() if name not in flags})
+        for action in self._actions:
+            if action.dest in given and isinstance(action, _AppendAction | _CountAction):
+                vars(flags).pop(action.dest, None)  # argparse would add to it
         flags, unknown = super().parse_known_args(args, flags)
-        pairs = {name: (getattr(flags, name), value) for name, value in vars(trained).items()}
+        pairs = {name: (getattr(flags, name), value) for name, value in trained.items()}
         self.unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         for action in self._actions:  # in the order of the parser, wherever they come from
             if action.dest in flags:
                 vars(flags)[action.dest] = vars(flags).pop(action.dest)
         return flags, unknown, unknown_settings
+
+    def _given(self, args: Sequence[str] | None) -> set[str]:
+        """Return the names of the flags that stand on a command line."""
+        known = self._option_string_actions
+        words = [word.split("=")[0] for word in (sys.argv[1:] if args is None else args)]
+        found = [known.get(word) or (known.get(word[:2]) if word[:2] != "--" else None) for word in words]
+        return {action.dest for action in found if action is not None}
+
+    def _trained_values(self, given: Container[str]) -> dict[str, Any]:
+        """Return the values of flags in the checkpoint.
+
+        Raises:
+            UsageError: a flag does not take what it was, and is not given anew.
+        """
+        if self.trained is None:
+            return {}
+        values = Namespace()
+        for name, setting in self.trained.settings.items():
+            action = settable(self, name)  # None: a flag that is no more
+            if action is None:
+                continue
+            try:
+                if name in self.trained.values:
+                    self._check_value(action, self.trained.values[name])
+                    setattr(values, action.dest, self.trained.values[name])
+                    action.required = False
+                else:
+                    apply_configs(self, [(f"--ckpt_path {self.trained.path}", {name: setting})], values)
+            except (ArgumentError, UsageError) as error:
+                if action.dest not in given:
+                    raise UsageError(f"{error}: give --{name} again") from error
+        return vars(values)
 
     def _config_files(self, args: Sequence[str] | None) -> list[str]:
         """Return the files that a command line names after ``--config``."""

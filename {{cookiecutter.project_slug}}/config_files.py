@@ -1,5 +1,6 @@
 """Config files: flags in YAML, where each value is a text for the flag's own type, as on the command line."""
 
+import json
 import re
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace, _AppendAction, _CountAction
 from collections.abc import Mapping, Sequence
@@ -36,8 +37,10 @@ def apply_configs(
             elif action.dest not in given:
                 try:
                     apply_setting(parser, action, name, setting, flags)
-                except (ArgumentError, ArgumentTypeError, ValueError) as error:
-                    raise UsageError(f"{file}: {name}: {getattr(error, 'message', error)}") from error
+                except Exception as error:  # a flag's own type may raise anything
+                    expected = isinstance(error, ArgumentError | ArgumentTypeError | ValueError)
+                    reason = getattr(error, "message", error) if expected else f"{type(error).__name__}: {error}"
+                    raise UsageError(f"{file}: {name}: {reason}") from error
     return unknown
 
 
@@ -89,11 +92,15 @@ def dump_config(flags: Mapping[str, Any]) -> str:
     import yaml
 
     values = {name: plain(value) for name, value in flags.items() if name != "config"}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    # These ends of lines would come back as others.
+    return yaml.safe_dump(values, sort_keys=False) if re.search("[\x85\u2028\u2029\ufeff]", text) else text
 
 
 def plain(value: Any) -> Any:
-    """Return a value as YAML has it: what is not plain becomes the text that its flag takes."""
+    """Return a value as a config file has it: what is not plain becomes a text, such as its flag takes."""
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, list | dict) for item in value)):
+        return json.dumps(value, default=str)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
@@ -125,12 +132,20 @@ def apply_setting(parser: ArgumentParser, action: Any, name: str, setting: Any, 
         return
     if setting is None and not isinstance(action, TrainerFlag):
         raise ArgumentError(action, "it cannot be null")
+    if setting == as_setting(action.default):  # which need not be a value that the flag's type makes
+        setattr(flags, action.dest, action.default)
+        return
     texts = setting if isinstance(setting, list) else ["none" if setting is None else setting]
     # YAML writes .inf what Python reads as inf
-    texts = [re.sub(r"^([-+]?)\.(?=inf|nan)", r"\1", text, flags=re.IGNORECASE) for text in texts]
+    texts = [re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text, flags=re.IGNORECASE) for text in texts]
     if isinstance(action, TrainerFlag) and setting == texts[:1]:  # a list of one, as in --devices 1,
         texts = [f"{texts[0]},"]
     apply_texts(parser, action, name, texts, flags)
+
+
+def as_setting(value: Any) -> Any:
+    """Return what a value is in a config file that was written with it, and read again."""
+    return parse_config(dump_config({"value": value}))["value"]
 
 
 def apply_texts(parser: ArgumentParser, action: Any, name: str, texts: Sequence[str], flags: Namespace) -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import signals
+
 HOOKS = {"add_model_specific_args", "add_data_specific_args"}
 LIGHT = {*sys.stdlib_module_names, "args", "trainer_args"}  # imported as they are
 
@@ -57,10 +59,9 @@ def read(root: Path, module: str) -> dict[str, Any]:
             continue
         try:
             run(cut(statement) if isinstance(statement, ast.ClassDef) else statement, scope)
-        except (
-            Exception,
-            SystemExit,
-        ):  # it needs what is left out; an error of its own shows when the file is imported
+        except signals.Stopped:
+            raise
+        except (Exception, SystemExit):  # it needs what is left out; an error of its own shows at its import
             definition = isinstance(statement, ast.ClassDef | ast.FunctionDef)
             for node in [statement] if definition else ast.walk(statement):
                 scope.pop(getattr(node, "id", getattr(node, "name", "")), None)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,9 @@ def build_loggers(names: str | bool | None, run_dir: Path, positions: Mapping[st
     """
     build = {"csv": RunCSVLogger, "tensorboard": RunTensorBoardLogger, "wandb": RunWandbLogger}
     chosen = names.split(",") if isinstance(names, str) else ["csv"] if names else []
+    positions = positions if isinstance(positions, Mapping) else {}
     try:
-        return [
-            build[name](run_dir, positions and positions.get(build[name].__name__)) for name in dict.fromkeys(chosen)
-        ]
+        return [build[name](run_dir, positions.get(build[name].__name__)) for name in dict.fromkeys(chosen)]
     except ModuleNotFoundError as error:
         raise UsageError(f"--logger {names}: {error}") from error
 
@@ -40,7 +40,7 @@ class RunCSVLogger(CSVLogger):
 
     Args:
         run_dir: the directory of the run.
-        rows: of a run that goes on: how many to keep.
+        rows: of a run that goes on: how many to keep; None: all.
     """
 
     def __init__(self, run_dir: Path, rows: int | None) -> None:
@@ -66,17 +66,17 @@ class Writer(ExperimentWriter):
 
     Args:
         log_dir: folder of the file.
-        rows: how many to keep of those that are there; None for a new file.
+        rows: how many to keep of those that are there; None: all.
     """
 
     def __init__(self, log_dir: str, rows: int | None) -> None:
         """Keep the first rows of the file."""
         super().__init__(log_dir)
         self.rows = 0
-        if rows is not None and Path(self.metrics_file_path).is_file():
+        if Path(self.metrics_file_path).is_file():
             with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                kept = [row for _, row in zip(range(rows), reader, strict=False)]
+                kept = list(islice(reader, rows if isinstance(rows, int) and rows >= 0 else None))
             self.metrics_keys = list(reader.fieldnames or [])
             self.rows = len(kept)
             self._write(kept)
@@ -120,11 +120,11 @@ class RunTensorBoardLogger(TensorBoardLogger):
     @property
     def experiment(self) -> Any:
         """Return the writer of the events."""
-        if self._experiment is None and self._sizes is not None and is_first_process():
+        if self._experiment is None and isinstance(self._sizes, dict) and is_first_process():
             for path in Path(self.log_dir).glob("events.out.tfevents.*"):
                 if path.name in self._sizes:
                     with path.open("rb+") as file:
-                        file.truncate(self._sizes[path.name])
+                        file.truncate(min(self._sizes[path.name], path.stat().st_size))
                 else:
                     path.unlink()
         return super().experiment

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.loops.fetchers import _DataFetcher
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.loop import _Loop
@@ -115,9 +116,14 @@ class FitLoop(_FitLoop):
     def on_advance_start(self) -> None:
         """Begin an epoch."""
         seed_by(self.seed, START, self.epochs.processed)
+        if not self.epoch_loop.mid_epoch:
+            super().on_advance_start()
+            return
+        # The hooks for the start of an epoch prepare what it needs; what they log is in the log already.
+        loggers, self.trainer.loggers = self.trainer.loggers, [DummyLogger()]
         super().on_advance_start()
-        if self.epoch_loop.mid_epoch:
-            call_hook(self.trainer, "on_epoch_resumed")
+        self.trainer.loggers = loggers
+        call_hook(self.trainer, "on_epoch_resumed")
 
     def on_advance_end(self) -> None:
         """End an epoch."""
@@ -155,16 +161,19 @@ class EpochLoop(_TrainingEpochLoop):
         self.mid_epoch = False  # loaded from a checkpoint in the middle of an epoch
         self.pending = ""  # what is still to be done for the last batch: "validation", "rest" (what follows it), ""
         self.saved_length: int | float | None = None
+        self.val_counts: dict[str, Any] | None = None  # as they were before the validation that is going on
 
     def on_save_checkpoint(self) -> dict[str, Any]:
         """Return what the counters do not tell."""
         length = self.trainer.num_training_batches
-        return {**super().on_save_checkpoint(), "pending": self.pending, "length": length}
+        own = {"pending": self.pending, "length": length, "val_counts": self.val_counts}
+        return {**super().on_save_checkpoint(), **own}
 
     def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
         """Take it back."""
         super().on_load_checkpoint(state_dict)
         self.pending, self.saved_length = state_dict.get("pending", ""), state_dict.get("length")
+        self.val_counts = state_dict.get("val_counts")
 
     def require_same_length(self) -> None:
         """Raise UsageError if the loop is to go on within an epoch that had another number of batches."""
@@ -182,7 +191,7 @@ class EpochLoop(_TrainingEpochLoop):
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         """Draw the order of the data; skip the batches that are done, and do what is pending for the last."""
-        seed_by(self.seed, ORDER, self.trainer.current_epoch)
+        self.seed_order()
         done = self.batch_progress.current.processed  # type: ignore[attr-defined]
         super().on_run_start(data_fetcher)
         if not self.mid_epoch:
@@ -193,9 +202,23 @@ class EpochLoop(_TrainingEpochLoop):
         self.skip_batches(data_fetcher, done)
         # else what was logged in the epoch would be taken for that of the epoch before, and forgotten
         self.trainer._logger_connector._first_loop_iter = True
+        if self.pending == "validation" and self.val_counts is not None:  # it was broken off, and begins anew
+            self.val_loop.batch_progress.load_state_dict(self.val_counts)
         if self.pending:
             self._skip_next_val = self.pending == "rest"
             self.on_advance_end(data_fetcher)
+
+    def seed_order(self) -> None:
+        """Seed what decides the order of the data, also where loaders have generators of their own."""
+        seed_by(self.seed, ORDER, self.trainer.current_epoch)
+        if self.trainer.current_epoch > 0:  # in the first epoch they are as they were made
+            number = int(torch.randint(2**62, ()))
+            loaders = self.trainer.fit_loop._combined_loader
+            for loader in loaders.flattened if loaders else []:
+                for owner in (loader, getattr(loader, "sampler", None)):
+                    generator = getattr(owner, "generator", None)
+                    if isinstance(generator, torch.Generator):
+                        generator.manual_seed(number)
 
     def skip_batches(self, data_fetcher: _DataFetcher, number: int) -> None:
         """Fetch batches and throw them away, so that any loader and its workers go on as they would have.
@@ -234,8 +257,9 @@ class EpochLoop(_TrainingEpochLoop):
         """Validate if it is time, and do what follows."""
         if self._should_check_val_fx(data_fetcher):
             seed_by(self.seed, VALIDATION)
+            self.val_counts = self.val_loop.batch_progress.state_dict()
         super().on_advance_end(data_fetcher)
-        self.pending = ""
+        self.pending, self.val_counts = "", None
         call_hook(self.trainer, "on_boundary", False)
 
     def _broadcast_sigterm_tensor(self) -> None:

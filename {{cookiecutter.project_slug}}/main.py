@@ -6,23 +6,21 @@ takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
 
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
 import signals
 from args import RunError, UsageError
-from command_line import Parser
+from command_line import Parser, Trained
 from completion import SCRIPTS, PrintScript, complete
 from modules import add_args, brings_data, declaration, names, whose
 from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
-from runs import is_first_process, opened_run_dir
+from runs import is_first_process, mark_first, opened_run_dir, was_started_by_first
 from slurm import job, requeue
 from trained import (
-    NAMES,
     find_checkpoint,
     flags_to_take,
+    names_in,
     require_more_to_do,
     require_same_model,
     show_difference,
@@ -54,19 +52,19 @@ def program_parser() -> Parser:
     return parser
 
 
-def build_parser(argv: Sequence[str], ckpt_path: str = "", trained: Mapping[str, Any] = MappingProxyType({})) -> Parser:
+def build_parser(argv: Sequence[str], trained: Trained | None = None) -> Parser:
     """Return the parser for a command line: flags of the program, the Trainer, the data and the model that it names.
 
     Args:
         argv: the command line.
-        ckpt_path: a checkpoint.
-        trained: the flags that it was made with.
+        trained: the flags of the checkpoint that it names.
     """
     parser = program_parser()
     program = {action.dest for action in parser._actions}
-    parser.trained = ckpt_path, {name: trained[name] for name in NAMES if name in trained}
+    parser.trained = trained and names_in(trained)
     chosen, _ = parser.parse_known_args(argv)
-    require_same_model(trained, chosen)
+    if trained is not None:
+        require_same_model(trained, chosen)
 
     # let them add what they want
     model = declaration("models", chosen.model_name)
@@ -82,7 +80,7 @@ def build_parser(argv: Sequence[str], ckpt_path: str = "", trained: Mapping[str,
         rare=rare_flags(parser),
         brief=USED_MOST,
         whose=known_elsewhere,
-        trained=(ckpt_path, flags_to_take(trained, chosen.command, program)),
+        trained=trained and flags_to_take(trained, chosen.command, program),
     )
 
 
@@ -104,7 +102,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     if path in (None, "none"):
         return resolve(build_parser(argv).parse_args(argv))
     trained = trained_flags(path, named.command)
-    parser = build_parser(argv, f"--ckpt_path {path}", trained)
+    parser = build_parser(argv, trained)
     args = resolve(parser.parse_args(argv))
     args.ckpt_path = path
     require_more_to_do(args, parser.unlike)
@@ -118,23 +116,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["--complete"]:  # from the shell, at a TAB
         complete(argv[1:], build_parser)
         return
-    with signals.handled():
+    mark_first()
+    with signals.handled(follows=was_started_by_first()):
         try:
             args = parse_args(argv)
             from train import run  # torch, only after the command line is found right
 
             with opened_run_dir(args) as run_dir:
                 table = run(args, run_dir)
+        except UsageError as error:
+            Parser().error(str(error))
+        except RunError as error:  # in all processes of a distributed run
+            sys.exit(0 if was_started_by_first() else f"main.py: error: {error}")
         except signals.Stopped as stopped:
+            if stopped.together and was_started_by_first():
+                sys.exit(0)  # Lightning kills all processes when one that it started has failed
             if is_first_process():
                 print(f"main.py: {stopped}", file=sys.stderr)
                 if stopped.name == "SIGUSR1" and job():
                     print(f"main.py: {requeue()}", file=sys.stderr)
             raise
-        except UsageError as error:
-            Parser().error(str(error))
-        except RunError as error:
-            sys.exit(f"main.py: error: {error}")
         except ModuleNotFoundError as error:
             if error.name not in ("pytorch_lightning", "torch"):
                 raise

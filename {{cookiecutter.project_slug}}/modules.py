@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import signals
 from args import UsageError
 from declarations import read_declaration
 
@@ -35,6 +36,8 @@ def load(folder: str, name: str) -> Any:
     module_name = f"{folder}.{name}"
     try:
         module = import_module(module_name)
+    except signals.Stopped:
+        raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == ROOT / folder / f"{name}.py"]
@@ -60,6 +63,8 @@ def declaration(folder: str, name: str) -> Any:
     try:
         declared = read_declaration(ROOT, f"{folder}.{name}")
         add_args(declared, ArgumentParser(add_help=False))
+    except signals.Stopped:
+        raise
     except (Exception, SystemExit):
         return load(folder, name)
     return declared
@@ -84,6 +89,8 @@ def declared_flags(folder: str, name: str) -> list[str]:
     """Return the flags of ``folder/name.py``, as far as they can be told without importing it."""
     try:
         own = add_args(read_declaration(ROOT, f"{folder}.{name}"), ArgumentParser(add_help=False))
+    except signals.Stopped:
+        raise
     except (Exception, SystemExit):  # it will be said when this one is asked for
         return []
     return [flag for action in own._actions for flag in action.option_strings]

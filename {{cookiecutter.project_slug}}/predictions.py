@@ -1,13 +1,16 @@
 """What a model predicts, written to a file."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from files import whole_file
 
 Column = np.ndarray[Any, Any]  # one row for each sample
 
@@ -26,15 +29,15 @@ def write_predictions(batches: Sequence[Any], path: Path) -> None:
         ValueError: a step returned something else.
     """
     columns = join([named(batch) for batch in batches])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    content = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
     if path.suffix == ".pt":
-        torch.save({name: torch.from_numpy(column) for name, column in columns.items()}, part)
+        torch.save({name: torch.from_numpy(column) for name, column in columns.items()}, content)
     elif path.suffix == ".npz":
-        np.savez(part, **columns)  # type: ignore[arg-type]  # no column is allow_pickle
+        np.savez(content, **columns)  # type: ignore[arg-type]  # no column is allow_pickle
     else:
-        write_csv(columns, part)
-    part.replace(path)
+        write_csv(columns, content)
+    with whole_file(path) as file:
+        file.write(content.getbuffer())
 
 
 def named(batch: Any) -> dict[str, Column]:
@@ -62,7 +65,7 @@ def join(batches: Sequence[dict[str, Column]]) -> dict[str, Column]:
     return columns
 
 
-def write_csv(columns: Mapping[str, Column], path: Path) -> None:
+def write_csv(columns: Mapping[str, Column], file: BinaryIO) -> None:
     """Write one row for each sample, with a header."""
     flat = {name: column.reshape(len(column), -1) for name, column in columns.items()}
     header = [
@@ -70,8 +73,9 @@ def write_csv(columns: Mapping[str, Column], path: Path) -> None:
         for name, column in flat.items()
         for number in range(column.shape[1])
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        # as text, numpy's numbers have the digits of their own precision, and Python's those of a double
-        writer.writerows(np.concatenate([column.astype(str) for column in flat.values()], axis=1) if flat else [])
+    text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(header)
+    # as text, numpy's numbers have the digits of their own precision, and Python's those of a double
+    writer.writerows(np.concatenate([column.astype(str) for column in flat.values()], axis=1) if flat else [])
+    text.detach()

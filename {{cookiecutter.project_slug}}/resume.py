@@ -60,13 +60,20 @@ class Resume(RunCallback):
         """Put everything back.
 
         Raises:
-            UsageError: flags ask for optimiser settings that a learning rate schedule decides.
+            UsageError: flags ask for optimiser settings that a learning rate schedule decides; or what was kept is
+                damaged.
         """
-        if self.saved:
+        if not self.saved:
+            return
+        try:
             self._apply_changed_settings(trainer)
-            trainer.should_stop = self.stay_stopped and self.saved["should_stop"]
+            trainer.should_stop = self.stay_stopped and bool(self.saved["should_stop"])
             trainer.callback_metrics.update(self.saved["callback_metrics"])
             self.on_epoch_resumed(trainer)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"the checkpoint is damaged: {KEY}: {type(error).__name__}: {error}") from error
 
     def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
         """Put back the metrics under way, also where a hook for the start of an epoch has reset them."""

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,9 @@ except ImportError:  # Windows: there nothing keeps a second process out
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"  # written when a run is over
 LOCK_FILE = ".lock"
+JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
+PARENT = "PID_OF_FIRST_PROCESS"  # environment variable
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
@@ -48,12 +51,11 @@ def opened_run_dir(args: Namespace) -> Iterator[Path]:
         with locked(run_dir):
             remove_parts(run_dir)
             yield run_dir
-    except BaseException:
-        if existing is None and {path.name for path in run_dir.glob("*")} <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"}:
-            with suppress(OSError):
-                for path in run_dir.glob("*"):
-                    path.unlink()
-                run_dir.rmdir()
+    except BaseException as error:
+        found = {path.name for path in run_dir.glob("*")}
+        refused = isinstance(error, UsageError) and CHECKPOINTS not in found
+        if existing is None and (refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"}):
+            shutil.rmtree(run_dir, ignore_errors=True)
         raise
 
 
@@ -102,7 +104,7 @@ def locked(run_dir: Path) -> Iterator[None]:
             except OSError:  # a file system without locks
                 pass
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "job": job(), "argv": sys.argv[1:]}))
+        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         file.flush()
         yield
 
@@ -120,9 +122,15 @@ def owner(file: IO[str]) -> str:
 def was_this_job(run_dir: Path) -> bool:
     """Return whether a run was begun by this command line in this Slurm job."""
     with suppress(OSError, ValueError):
-        content = json.loads((run_dir / LOCK_FILE).read_text())
-        return (content["job"], content["argv"]) == (job(), sys.argv[1:])
+        return bool(json.loads((run_dir / JOB_FILE).read_text()) == [job(), sys.argv[1:]])
     return False
+
+
+def write_job(run_dir: Path) -> None:
+    """Write which Slurm job the run belongs to, if there is one, for ``was_this_job``."""
+    if job() is not None and is_first_process():
+        with whole_file(run_dir / JOB_FILE) as file:
+            file.write(json.dumps([job(), sys.argv[1:]]).encode())
 
 
 def write_config(flags: Mapping[str, object], run_dir: Path) -> None:
@@ -138,6 +146,17 @@ def write_metrics(metrics: Mapping[str, float], run_dir: Path) -> None:
     if is_first_process():
         with whole_file(run_dir / METRICS_FILE) as file:
             file.write(json.dumps(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
+
+
+def was_started_by_first() -> bool:
+    """Return whether the first process of a distributed run has started this one, as Lightning does."""
+    return not is_first_process() and os.environ.get(PARENT) == str(os.getppid())
+
+
+def mark_first() -> None:
+    """Let processes that this one starts know that it is the first."""
+    if is_first_process():
+        os.environ[PARENT] = str(os.getpid())
 
 
 def is_first_process() -> bool:

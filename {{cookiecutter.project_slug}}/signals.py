@@ -39,6 +39,7 @@ class Inbox:
 
     received: int | None = None  # the first signal that came
     waits: bool = False  # whether a signal waits until the loop asks for it
+    follows: bool = False  # whether another process decides when this one ends
 
 
 inbox = Inbox()
@@ -50,11 +51,16 @@ def received() -> int | None:
 
 
 @contextmanager
-def handled() -> Iterator[None]:
-    """Raise Stopped where a signal arrives, instead of ending the process; those that are ignored stay so."""
+def handled(*, follows: bool = False) -> Iterator[None]:
+    """Raise Stopped where a signal arrives, instead of ending the process; those that are ignored stay so.
+
+    Args:
+        follows: ignore signals while none waits: the process that started this one will end it.
+    """
     if threading.current_thread() is not threading.main_thread():  # Python has signals for this one alone
         yield
         return
+    inbox.follows = follows
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {signum: signal.getsignal(signum) for signum in signums}
     if hasattr(signal, "SIGCHLD"):
@@ -88,19 +94,22 @@ def waiting() -> Iterator[None]:
         raise Stopped(inbox.received) from error
     finally:
         inbox.waits = False
-    if inbox.received is not None:
+    if inbox.received is not None and not inbox.follows:
         raise Stopped(inbox.received)
 
 
 def receive(signum: int, frame: Any) -> None:
     """Raise Stopped, or let the signal wait."""
+    if inbox.follows and not inbox.waits:
+        return
     again = inbox.received is not None
     inbox.received = inbox.received or signum
-    if not inbox.waits or (again and signum == signal.SIGINT):
-        raise Stopped(signum)
     if hasattr(signal, "SIGCHLD"):
         # Worker processes may have got the same signal. That they end is no error now, but torch would raise one
         # in the middle of a step.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if not inbox.waits or (again and signum == signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)  # a third one must not break off what the second has begun
+        raise Stopped(signum)
     if signum == signal.SIGINT:
         os.write(2, AGAIN.encode())

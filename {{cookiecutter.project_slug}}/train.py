@@ -1,6 +1,7 @@
 """One run in a directory of its own: seed, data, model, Trainer, and then fit, validate, test or predict."""
 
 import logging
+import signal
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,11 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.utilities import _log_hyperparams
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+import signals
 from args import UsageError
 from callbacks import build_callbacks
 from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
@@ -34,6 +37,7 @@ from runs import (
     is_over,
     run_of,
     write_config,
+    write_job,
     write_metrics,
 )
 from trainer_args import Trainer
@@ -76,7 +80,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
     model, data, trainer = build(args, run_dir, callbacks)
-    with usage_errors(args):
+    with usage_errors(args), all_processes(trainer):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
         trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
@@ -98,7 +102,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
         UsageError: as ``train``; or there is nothing to validate or test with.
     """
     model, data, trainer = build(args, run_dir)
-    with usage_errors(args):
+    with usage_errors(args), all_processes(trainer):
         go = getattr(trainer, args.command)
         go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -157,7 +161,7 @@ def build(
     loggers = build_loggers(args.logger, run_dir, content.get(KEY, {}).get("logs") if goes_on else None)
     settings: dict[str, Any] = {
         "default_root_dir": run_dir,
-        "logger": not goes_on and loggers,
+        "logger": False if goes_on else loggers or False,
         "plugins": [CheckpointFiles(partial(describe, flags, model, data))],
         "callbacks": [Resume(args.seed, stay_stopped=goes_on and not is_over(run_dir))],
     }
@@ -213,6 +217,7 @@ class RunFiles(RunCallback):
     def on_restored(self, trainer: pl.Trainer) -> None:
         """Write and remove files."""
         write_config(self.flags, self.run_dir)
+        write_job(self.run_dir)
         if is_first_process():
             (self.run_dir / METRICS_FILE).unlink(missing_ok=True)
         if self.loggers:
@@ -240,6 +245,18 @@ def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.L
 def weights_file(args: Namespace) -> str | None:
     """Return the checkpoint whose weights to take; None for those that the model starts with."""
     return None if args.ckpt_path == "none" else args.ckpt_path
+
+
+@contextmanager
+def all_processes(trainer: Any) -> Iterator[None]:
+    """If a signal ends this process alone, end those too that Lightning has started for it."""
+    try:
+        yield
+    except signals.Stopped as stopped:
+        launcher = trainer.strategy.launcher
+        if not stopped.together and isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)
+        raise
 
 
 @contextmanager

@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from args import UsageError
+from command_line import Trained
 from config_files import dump_config, parse_config, read_config
-from runs import BEST, CHECKPOINTS, CONFIG_FILE, LAST, is_first_process, is_over, run_of, was_this_job
+from runs import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    LAST,
+    is_first_process,
+    is_over,
+    run_of,
+    was_started_by_first,
+    was_this_job,
+)
 from slurm import was_requeued
 from trainer_args import notice
 
@@ -21,6 +32,7 @@ NOT_TAKEN = {
     "ckpt_path",
     "predictions",
     "default_root_dir",
+    "resume_from_checkpoint",
     "auto_lr_find",
     "auto_scale_batch_size",
 }
@@ -39,8 +51,8 @@ def find_checkpoint(args: Namespace) -> str | None:
     requeued = args.command == "fit" and was_requeued()
     if args.ckpt_path not in ("last", "best") and not requeued:
         return args.ckpt_path
-    if not is_first_process() and FOUND in os.environ:  # the first process may have made a newer run by now
-        return os.environ[FOUND] or None
+    if was_started_by_first():  # the first process may have made a newer run by now
+        return os.environ.get(FOUND) or None
     runs = fit_runs(Path(args.default_root_dir or "."))
     path = args.ckpt_path
     own = next((run for run in runs if was_this_job(run) and not is_over(run)), None) if requeued else None
@@ -71,8 +83,8 @@ def fit_runs(root: Path) -> Iterator[Path]:
                 yield path.parent
 
 
-def trained_flags(path: str, command: str) -> dict[str, Any]:
-    """Return what a checkpoint says about the flags that made it, as a config file would: a text for each name.
+def trained_flags(path: str, command: str) -> Trained:
+    """Return the flags that a checkpoint was made with.
 
     Args:
         path: the checkpoint.
@@ -81,23 +93,30 @@ def trained_flags(path: str, command: str) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, or fit cannot go on from it.
     """
-    from checkpoints import CONFIG_KEY, HPARAMS, read_checkpoint  # torch
+    from checkpoints import CONFIG_KEY, CONVERTED_KEY, HPARAMS, read_checkpoint, require_training_state  # torch
 
     content = read_checkpoint(path)
-    if command == "fit" and "optimizer_states" not in content:
-        raise UsageError(f"--ckpt_path {path} holds weights alone (--save_weights_only): fit cannot go on from it")
-    try:
-        if CONFIG_KEY in content:
-            return parse_config(content[CONFIG_KEY])
-        hparams: dict[str, Any] = {}
-        for key in HPARAMS:  # of a checkpoint that another program made
-            hparams |= content.get(key, {})
-        return parse_config(dump_config(hparams))
+    if command == "fit":
+        require_training_state(path, content)
+    hparams: dict[str, Any] = {}
+    for key in HPARAMS:
+        hparams |= content.get(key, {})
+    try:  # a checkpoint that another program made has hyperparameters alone
+        settings = parse_config(content[CONFIG_KEY] if CONFIG_KEY in content else dump_config(hparams))
     except Exception as error:
         raise UsageError(f"--ckpt_path {path} does not say in plain words which flags made it: {error}") from error
+    converted = content.get(CONVERTED_KEY, ())
+    values = {name: value for name, value in hparams.items() if name in settings and name not in converted}
+    return Trained(path, settings, values)
 
 
-def flags_to_take(trained: Mapping[str, Any], command: str, program: Collection[str]) -> dict[str, Any]:
+def names_in(trained: Trained) -> Trained:
+    """Return the names of model and data, which decide what other flags there are."""
+    settings = {name: trained.settings[name] for name in NAMES if name in trained.settings}
+    return Trained(trained.path, settings, {})
+
+
+def flags_to_take(trained: Trained, command: str, program: Collection[str]) -> Trained:
     """Return those flags of a checkpoint that a command takes: fit all but NOT_TAKEN, others model's, data's and seed.
 
     Args:
@@ -105,16 +124,18 @@ def flags_to_take(trained: Mapping[str, Any], command: str, program: Collection[
         command: what it is wanted for.
         program: names of flags that are neither the model's nor the data's.
     """
-    return {
-        name: value
-        for name, value in trained.items()
+    settings = {
+        name: setting
+        for name, setting in trained.settings.items()
         if name in NAMES or (name not in NOT_TAKEN and (command == "fit" or name not in program))
     }
+    own = {name: value for name, value in trained.values.items() if name not in program}
+    return Trained(trained.path, settings, own)
 
 
-def require_same_model(trained: Mapping[str, Any], args: Namespace) -> None:
+def require_same_model(trained: Trained, args: Namespace) -> None:
     """Raise UsageError if the flags name another model than a checkpoint."""
-    name = trained.get("model_name", args.model_name)
+    name = trained.settings.get("model_name", args.model_name)
     if name != args.model_name:
         raise UsageError(
             f"the checkpoint is of model {name}, not {args.model_name}: leave out --model_name, or name another file"

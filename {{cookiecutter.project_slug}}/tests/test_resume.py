@@ -64,6 +64,11 @@ def content(run):
     return checkpoint
 
 
+def rows(run):
+    with Path(run, "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
 @pytest.fixture
 def exacting(monkeypatch, tmp_path):
     """The one model there is."""
@@ -127,14 +132,13 @@ def test_from_the_best_checkpoints_too(exacting, flags, monitor):
         monitor = "train_loss"
     keep = ("--save_top_k", "-1", "--monitor", monitor)
     train(parse_args([*SHORT, *flags.split(), *keep]), Path("whole"))
-    rows = Path("whole/metrics.csv").read_text().splitlines()
+    logged = rows("whole")
     for number, path in enumerate(sorted(Path("whole/checkpoints").glob("epoch*.ckpt"))):
         again = Path(f"again{number}")
         train(parse_args(["--ckpt_path", str(path)]), again)
         names = ("state_dict", "optimizer_states", "loops", "lr_schedulers")
         assert [name for name in names if not same(content(again)[name], content("whole")[name])] == [], path
-        new = (again / "metrics.csv").read_text().splitlines()[:-2]  # not those of the new run's own best weights
-        assert set(new) <= set(rows), path
+        assert all(row in logged for row in rows(again)[:-2]), path  # but for those of the new run's own best weights
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -161,10 +165,11 @@ def test_tensorboard_goes_on_without_a_value_twice_or_missing(exacting):
     def scalars(run):
         events = reader.EventAccumulator(str(run)).Reload()
         tags = set(events.Tags()["scalars"]) - {"hp_metric"}  # a constant, written with the hyperparameters
-        return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+        # in the order of time, which has whole seconds only
+        return {tag: sorted((event.step, event.value) for event in events.Scalars(tag)) for tag in tags}
 
     train(parse_args([*SHORT, "--logger", "tensorboard"]), Path("whole"), [Snapshots()])
-    for name in ("02", "05", "11"):
+    for name in ("02", "05"):
         snapshot = Path("snapshots", name)
         last = snapshot / "checkpoints" / "last.ckpt"
         shutil.copytree(snapshot, "longer")
@@ -237,9 +242,8 @@ def test_the_log_has_the_mean_over_the_whole_epoch(exacting):
     """No mean over the rest of an epoch: one row for each, the mean of its steps."""
     train(parse_args([*SHORT, "--max_epochs", "1"]), Path("whole"), [Snapshots()])
     train(parse_args(["--ckpt_path", "snapshots/02/checkpoints/last.ckpt"]), Path("snapshots/02"))
-    with Path("snapshots/02/metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    steps = [float(row["train_loss_step"]) for row in rows if row["train_loss_step"]]
-    (mean,) = [float(row["train_loss_epoch"]) for row in rows if row["train_loss_epoch"]]
+    logged = rows("snapshots/02")
+    steps = [float(row["train_loss_step"]) for row in logged if "train_loss_step" in row]
+    (mean,) = [float(row["train_loss_epoch"]) for row in logged if "train_loss_epoch" in row]
     assert len(steps) == 5
     assert mean == pytest.approx(sum(steps) / 5)
