@@ -10,11 +10,11 @@ from tests.conftest import TEMPLATE, template_files
 LAYERS = [
     ["main"],
     ["completion", "train"],
-    ["callbacks", "predictions", "program_args", "runs"],
-    ["command_line", "modules"],
-    ["config_files", "declarations", "models", "data"],
-    ["in_memory"],
-    ["args"],
+    ["callbacks", "predictions", "program_args", "resume", "trained"],
+    ["checkpoints", "command_line", "loggers", "loops", "modules"],
+    ["declarations", "models", "data", "runs"],
+    ["config_files", "in_memory"],
+    ["args", "files", "signals", "slurm"],
     ["trainer_args"],
 ]
 

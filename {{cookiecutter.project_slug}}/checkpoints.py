@@ -62,16 +62,16 @@ class CheckpointFiles(TorchCheckpointIO):
         """Return the content of a file; nothing in it is run."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file; whatever a checkpoint says where others are, never anything else."""
+        if Path(path).suffix == ".ckpt" and not Path(path).is_dir():
+            Path(path).unlink(missing_ok=True)
+
 
 def unsafe_type(error: UnpicklingError) -> str:
     """Return the type that torch refuses to load, from what it says."""
     found = re.search(r"(?:GLOBAL|global|class|type) `?([\w.]+\.[\w.]+)", str(error))
     return f"a {found[1]}" if found else "what is neither a tensor nor a plain value"
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file; whatever a checkpoint says where others are, never anything else."""
-        if Path(path).suffix == ".ckpt" and not Path(path).is_dir():
-            Path(path).unlink(missing_ok=True)
 
 
 def is_plain(value: Any) -> bool:

@@ -52,15 +52,16 @@ def program_parser() -> Parser:
     return parser
 
 
-def build_parser(argv: Sequence[str], trained: Trained | None = None) -> Parser:
+def build_parser(argv: Sequence[str], program: Parser | None = None, trained: Trained | None = None) -> Parser:
     """Return the parser for a command line: flags of the program, the Trainer, the data and the model that it names.
 
     Args:
         argv: the command line.
-        trained: the flags of the checkpoint that it names.
+        program: what ``program_parser`` returns, where it is there already.
+        trained: the flags of the checkpoint that the command line names.
     """
-    parser = program_parser()
-    program = {action.dest for action in parser._actions}
+    parser = program or program_parser()
+    common = {action.dest for action in parser._actions}
     parser.trained = trained and names_in(trained)
     chosen, _ = parser.parse_known_args(argv)
     if trained is not None:
@@ -80,7 +81,7 @@ def build_parser(argv: Sequence[str], trained: Trained | None = None) -> Parser:
         rare=rare_flags(parser),
         brief=USED_MOST,
         whose=known_elsewhere,
-        trained=trained and flags_to_take(trained, chosen.command, program),
+        trained=trained and flags_to_take(trained, chosen.command, common),
     )
 
 
@@ -95,14 +96,15 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-"):
         argv.insert(0, "--command")
-    named, _ = program_parser().parse_known_args(argv)
+    program = program_parser()
+    named, _ = program.parse_known_args(argv)
     if named.resume_from_checkpoint is not None and named.ckpt_path is None:  # its name in Lightning 1.x
         named.ckpt_path = named.resume_from_checkpoint
     path = find_checkpoint(named)
     if path in (None, "none"):
-        return resolve(build_parser(argv).parse_args(argv))
+        return resolve(build_parser(argv, program).parse_args(argv))
     trained = trained_flags(path, named.command)
-    parser = build_parser(argv, trained)
+    parser = build_parser(argv, program, trained)
     args = resolve(parser.parse_args(argv))
     args.ckpt_path = path
     require_more_to_do(args, parser.unlike)

@@ -1,16 +1,19 @@
 """What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.utilities import _log_hyperparams
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 from torchmetrics import Metric
 
 from args import UsageError
 from loops import VALIDATION, EpochLoop, RunCallback, seed_by
+from runs import METRICS_FILE, is_first_process, write_config, write_job
 
 KEY = "resume"  # of what is kept, in a checkpoint
 SCHEDULED = {"lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum"}
@@ -121,6 +124,30 @@ class Resume(RunCallback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make random numbers in prediction a function of the seed."""
         seed_by(self.seed, VALIDATION)
+
+
+class RunFiles(RunCallback):
+    """Brings the files of a run's directory up to date, when all is found right and training begins.
+
+    Args:
+        flags: what config.yaml is to hold.
+        run_dir: the directory.
+        loggers: of a run that goes on; they take away what was logged after the checkpoint.
+    """
+
+    def __init__(self, flags: dict[str, Any], run_dir: Path, loggers: list[Logger]) -> None:
+        """Remember the arguments."""
+        self.flags, self.run_dir, self.loggers = flags, run_dir, loggers
+
+    def on_restored(self, trainer: pl.Trainer) -> None:
+        """Write and remove files."""
+        write_config(self.flags, self.run_dir)
+        write_job(self.run_dir)
+        if is_first_process():
+            (self.run_dir / METRICS_FILE).unlink(missing_ok=True)
+        if self.loggers:
+            trainer.loggers = self.loggers
+            _log_hyperparams(trainer)
 
 
 def plain_settings(group: dict[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.loggers.utilities import _log_hyperparams
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import signals
@@ -25,19 +22,17 @@ from callbacks import build_callbacks
 from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
 from config_files import dump_config, parse_config
 from loggers import build_loggers
-from loops import FitLoop, RunCallback
+from loops import FitLoop, OwnSignals
 from modules import brings_data, load, own_args
 from predictions import write_predictions
-from resume import KEY, Resume
+from resume import KEY, Resume, RunFiles
 from runs import (
     CHECKPOINTS,
     CONFIG_FILE,
-    METRICS_FILE,
     is_first_process,
     is_over,
     run_of,
     write_config,
-    write_job,
     write_metrics,
 )
 from trainer_args import Trainer
@@ -199,37 +194,6 @@ def describe(flags: dict[str, Any], model: pl.LightningModule, data: pl.Lightnin
     found = {**(data.hparams if data else {}), **model.hparams}
     searched = {"auto_lr_find": False, "auto_scale_batch_size": None}
     return dump_config({name: found.get(name, value) for name, value in flags.items()} | searched)
-
-
-class RunFiles(RunCallback):
-    """Brings the files of a run's directory up to date, when all is found right and training begins.
-
-    Args:
-        flags: what config.yaml is to hold.
-        run_dir: the directory.
-        loggers: of a run that goes on; they take away what was logged after the checkpoint.
-    """
-
-    def __init__(self, flags: dict[str, Any], run_dir: Path, loggers: list[Logger]) -> None:
-        """Remember the arguments."""
-        self.flags, self.run_dir, self.loggers = flags, run_dir, loggers
-
-    def on_restored(self, trainer: pl.Trainer) -> None:
-        """Write and remove files."""
-        write_config(self.flags, self.run_dir)
-        write_job(self.run_dir)
-        if is_first_process():
-            (self.run_dir / METRICS_FILE).unlink(missing_ok=True)
-        if self.loggers:
-            trainer.loggers = self.loggers
-            _log_hyperparams(trainer)
-
-
-class OwnSignals(_SignalConnector):
-    """Leaves signals to ``signals.py``: Lightning's way ends a run with status 0, and saves nothing."""
-
-    def register_signal_handlers(self) -> None:
-        """Do nothing."""
 
 
 def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:

@@ -116,20 +116,20 @@ def names_in(trained: Trained) -> Trained:
     return Trained(trained.path, settings, {})
 
 
-def flags_to_take(trained: Trained, command: str, program: Collection[str]) -> Trained:
+def flags_to_take(trained: Trained, command: str, common: Collection[str]) -> Trained:
     """Return those flags of a checkpoint that a command takes: fit all but NOT_TAKEN, others model's, data's and seed.
 
     Args:
         trained: all that it has.
         command: what it is wanted for.
-        program: names of flags that are neither the model's nor the data's.
+        common: names of flags that are neither the model's nor the data's.
     """
     settings = {
         name: setting
         for name, setting in trained.settings.items()
-        if name in NAMES or (name not in NOT_TAKEN and (command == "fit" or name not in program))
+        if name in NAMES or (name not in NOT_TAKEN and (command == "fit" or name not in common))
     }
-    own = {name: value for name, value in trained.values.items() if name not in program}
+    own = {name: value for name, value in trained.values.items() if name not in common}
     return Trained(trained.path, settings, own)
 
 
