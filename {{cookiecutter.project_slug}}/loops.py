@@ -215,8 +215,9 @@ class EpochLoop(_TrainingEpochLoop):
         if self.trainer.current_epoch > 0:  # in the first epoch they are as they were made
             number = int(torch.randint(2**62, ()))
             loaders = self.trainer.fit_loop._combined_loader
-            for loader in loaders.flattened if loaders else []:
-                for owner in (loader, getattr(loader, "sampler", None)):
+            for loader in loaders.flattened if loaders is not None else []:
+                batches = getattr(loader, "batch_sampler", None)
+                for owner in (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None)):
                     generator = getattr(owner, "generator", None)
                     if isinstance(generator, torch.Generator):
                         generator.manual_seed(number)

@@ -150,4 +150,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except signals.Stopped:
+        signals.ignore()
+        raise

@@ -40,6 +40,7 @@ class Inbox:
     received: int | None = None  # the first signal that came
     waits: bool = False  # whether a signal waits until the loop asks for it
     follows: bool = False  # whether another process decides when this one ends
+    pid: int | None = None  # of the process whose signals are handled: those that it forks have the handler, too
 
 
 inbox = Inbox()
@@ -54,13 +55,16 @@ def received() -> int | None:
 def handled(*, follows: bool = False) -> Iterator[None]:
     """Raise Stopped where a signal arrives, instead of ending the process; those that are ignored stay so.
 
+    Within another ``handled`` it changes nothing.
+
     Args:
         follows: ignore signals while none waits: the process that started this one will end it.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python has signals for this one alone
+    # Python has signals for the main thread alone.
+    if inbox.pid == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    inbox.follows = follows
+    inbox.follows, inbox.pid = follows, os.getpid()
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {signum: signal.getsignal(signum) for signum in signums}
     if hasattr(signal, "SIGCHLD"):
@@ -74,7 +78,14 @@ def handled(*, follows: bool = False) -> Iterator[None]:
         for signum, handler in before.items():
             if handler is not None:
                 signal.signal(signum, handler)
-        inbox.received = None
+        inbox.received = inbox.pid = None
+
+
+def ignore() -> None:
+    """Ignore further ones: this process is about to end, and nothing is to break that off."""
+    for name in NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 @contextmanager
@@ -111,5 +122,5 @@ def receive(signum: int, frame: Any) -> None:
     if not inbox.waits or (again and signum == signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)  # a third one must not break off what the second has begun
         raise Stopped(signum)
-    if signum == signal.SIGINT:
+    if signum == signal.SIGINT and os.getpid() == inbox.pid and not inbox.follows:
         os.write(2, AGAIN.encode())

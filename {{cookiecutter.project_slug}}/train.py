@@ -75,7 +75,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
     model, data, trainer = build(args, run_dir, callbacks)
-    with usage_errors(args), all_processes(trainer):
+    with signals.handled(), usage_errors(args), all_processes(trainer):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
         trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
@@ -97,7 +97,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
         UsageError: as ``train``; or there is nothing to validate or test with.
     """
     model, data, trainer = build(args, run_dir)
-    with usage_errors(args), all_processes(trainer):
+    with signals.handled(), usage_errors(args), all_processes(trainer):
         go = getattr(trainer, args.command)
         go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -115,7 +115,7 @@ def predict(args: Namespace, run_dir: Path) -> Path:
     if args.devices == "auto":
         args = Namespace(**{**vars(args), "devices": 1})
     model, data, trainer = build(args, run_dir)
-    with usage_errors(args):
+    with signals.handled(), usage_errors(args):
         outputs = trainer.predict(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
     try:
         write_predictions(outputs, path)

@@ -141,6 +141,27 @@ def test_from_the_best_checkpoints_too(exacting, flags, monitor):
         assert all(row in logged for row in rows(again)[:-2]), path  # but for those of the new run's own best weights
 
 
+def test_data_of_unknown_length_goes_on_too(exacting, monkeypatch):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            for number in range(40):
+                yield torch.rand(1, 28, 28), number % 10
+
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=8)
+    monkeypatch.setattr("in_memory.InMemoryData.train_dataloader", lambda self: loader)
+    goes_on_to_the_bit("--limit_train_batches", "1.0", some=slice(1, None, 5))
+
+
+def test_loaders_with_generators_go_on_too(exacting, monkeypatch):
+    def train_dataloader(self):
+        data = torch.utils.data.TensorDataset(torch.rand(40, 1, 28, 28), torch.arange(40) % 10)
+        sampler = torch.utils.data.RandomSampler(data, generator=torch.Generator().manual_seed(1))
+        return torch.utils.data.DataLoader(data, batch_sampler=torch.utils.data.BatchSampler(sampler, 8, False))
+
+    monkeypatch.setattr("in_memory.InMemoryData.train_dataloader", train_dataloader)
+    goes_on_to_the_bit(some=slice(1, None, 5))
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_plain_loader_goes_on_too(exacting, monkeypatch, num_workers):
     """Shuffled by torch, with random changes to each sample: as users write it."""
