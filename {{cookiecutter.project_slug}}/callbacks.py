@@ -1,5 +1,6 @@
 """The callbacks that the program's flags ask for."""
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,27 +76,31 @@ def checkpoints(args: Namespace, folder: Path, monitor: str | None, mode: str) -
 class Best(ModelCheckpoint):
     """Writes ``best.ckpt``; of a run whose directory was moved, it finds the files where they are now."""
 
+    names = re.escape(BEST)  # of the files that it writes
+
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         require_finite_weights(trainer)
         super()._save_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what was best so far; a run that goes on in a new directory begins to compare anew."""
+        """Take back what was best so far; if the files are not here, the run begins to compare anew."""
         folder = Path(self.dirpath or "")
-        if not folder.exists():
-            return
 
         def here(path: str) -> str:
-            name = Path(path).name
-            return str(folder / name) if name.endswith(".ckpt") and name != LAST else ""
+            name = Path(path).name  # whatever else a stranger wrote there
+            return str(folder / name) if re.fullmatch(self.names, name) else ""
 
-        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items() if here(path)}
+        if folder.exists() and (self.save_top_k != 1 or Path(moved["best_model_path"]).is_file()):
+            own = {**state_dict, **moved, "last_model_path": "", "best_k_models": kept, "dirpath": self.dirpath}
+            super().load_state_dict(own)
 
 
 class TopK(Best):
     """Keeps several; a class of its own because Lightning tells callbacks of one class apart by their monitor."""
+
+    names = r"epoch=\d+-step=\d+\.ckpt"
 
 
 class Last(Checkpoint, RunCallback):

@@ -156,9 +156,9 @@ def require_training_state(path: str, content: Mapping[str, Any]) -> None:
         raise UsageError(f"--ckpt_path {path} is damaged: it has no {' and no '.join(sorted(missing))}")
     require_types(path, content, {**types, "resume": dict})
     for state in content["optimizer_states"]:
-        for each in state.get("state", {}).values() if isinstance(state, dict) else [None]:
-            if not isinstance(each, dict):
-                raise UsageError(f"--ckpt_path {path} is damaged: the state of its optimiser is incomplete")
+        own = state.get("state") if isinstance(state, dict) else None
+        if not isinstance(own, dict) or not all(isinstance(each, dict) for each in own.values()):
+            raise UsageError(f"--ckpt_path {path} is damaged: the state of its optimiser is incomplete")
 
 
 def require_fit(

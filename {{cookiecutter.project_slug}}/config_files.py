@@ -111,11 +111,11 @@ def plain(value: Any) -> Any:
 
 
 def is_flat(content: Any) -> bool:
-    """Return whether this is a mapping from names to a text, a list of texts, or None each."""
+    """Return whether this is a mapping from names to a text, a list of texts, or None each; None may be in lists."""
     if not isinstance(content, dict) or None in content:
         return False
     values = [value if isinstance(value, list) else [value or ""] for value in content.values()]
-    return all(isinstance(item, str) for items in values for item in items)
+    return all(isinstance(item, str | None) for items in values for item in items)
 
 
 def apply_setting(parser: ArgumentParser, action: Any, name: str, setting: Any, flags: Namespace) -> None:
@@ -135,9 +135,9 @@ def apply_setting(parser: ArgumentParser, action: Any, name: str, setting: Any, 
     if setting == as_setting(action.default):  # which need not be a value that the flag's type makes
         setattr(flags, action.dest, action.default)
         return
-    texts = setting if isinstance(setting, list) else ["none" if setting is None else setting]
-    # YAML writes .inf what Python reads as inf
-    texts = [re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text, flags=re.IGNORECASE) for text in texts]
+    texts = ["none" if text is None else text for text in (setting if isinstance(setting, list) else [setting])]
+    if action.type not in (None, str):  # YAML writes .inf what Python reads as inf
+        texts = [re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text, flags=re.IGNORECASE) for text in texts]
     if isinstance(action, TrainerFlag) and setting == texts[:1]:  # a list of one, as in --devices 1,
         texts = [f"{texts[0]},"]
     apply_texts(parser, action, name, texts, flags)

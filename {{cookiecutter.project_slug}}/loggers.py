@@ -74,10 +74,10 @@ class Writer(ExperimentWriter):
         super().__init__(log_dir)
         self.rows = 0
         if Path(self.metrics_file_path).is_file():
-            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+            with open(self.metrics_file_path, newline="", encoding="utf-8", errors="replace") as file:
                 reader = csv.DictReader(file)
                 kept = list(islice(reader, rows if isinstance(rows, int) and rows >= 0 else None))
-            self.metrics_keys = list(reader.fieldnames or [])
+                self.metrics_keys = list(reader.fieldnames or [])
             self.rows = len(kept)
             self._write(kept)
 

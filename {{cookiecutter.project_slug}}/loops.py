@@ -1,9 +1,9 @@
 """Lightning's training loops, made to go on exactly where they were.
 
-Two changes. All random numbers of a batch are a function of the seed, the epoch, the batch and the process: so they do
-not depend on what was drawn before it. And a loop that is loaded from a checkpoint goes on from its counters as a loop
+Three changes. All random numbers of a batch are a function of the seed, the epoch, the batch and the process: so they
+do not depend on what was drawn before it. And a loop that is loaded from a checkpoint goes on from its counters as a loop
 does that was never stopped. Lightning instead guesses from its counters where it was interrupted, and then loses
-validations, logged steps and scheduler updates.
+validations, logged steps and scheduler updates. And there are hooks for what belongs between batches.
 
 They stand on Lightning's private loops, as of 2.6: hence the upper bound in pyproject.toml.
 """
@@ -80,7 +80,7 @@ class FitLoop(_FitLoop):
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
         """Put the counters where they were; the batches of an epoch that is not over are for the epoch loop to skip.
 
-        What loaders keep of themselves is left alone: skipping does for all of them.
+        What loaders have saved of themselves is not used: skipping batches works with every loader.
         """
         super().load_state_dict(state_dict, prefix)
         _Loop.restarting.fset(self, False)  # type: ignore[attr-defined]  # this loop's own setter may say True

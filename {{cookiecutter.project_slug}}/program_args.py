@@ -129,6 +129,8 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
+        raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")
     if flags["predictions"] is not None and flags["command"] != "predict":
         raise UsageError("--predictions is a flag of predict: main.py predict --ckpt_path FILE --predictions FILE")
     if flags["accumulate_grad_schedule"] is not None and flags["accumulate_grad_batches"] != 1:

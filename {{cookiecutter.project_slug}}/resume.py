@@ -63,12 +63,13 @@ class Resume(RunCallback):
         """Put everything back.
 
         Raises:
-            UsageError: flags ask for optimiser settings that a learning rate schedule decides; or what was kept is
-                damaged.
+            UsageError: flags ask for optimiser settings that a learning rate schedule decides, or for another number of
+                processes within an epoch, or for a metric that there is not; or the checkpoint is damaged.
         """
         if not self.saved:
             return
         try:
+            self._require_fit(trainer)
             self._apply_changed_settings(trainer)
             trainer.should_stop = self.stay_stopped and bool(self.saved["should_stop"])
             trainer.callback_metrics.update(self.saved["callback_metrics"])
@@ -85,6 +86,22 @@ class Resume(RunCallback):
             own = processes[trainer.global_rank]
             restore_results(trainer, own["results"])
             restore_metrics(trainer.lightning_module, own["metrics"])
+
+    def _require_fit(self, trainer: Any) -> None:
+        """Raise UsageError if the run cannot go on so: now, before any of its files is changed."""
+        processes = len(self.saved["processes"])
+        if processes != trainer.world_size and trainer.fit_loop.epoch_loop.mid_epoch:
+            raise UsageError(f"the checkpoint was written within an epoch of {processes} processes: use as many")
+        if trainer.current_epoch >= (trainer.check_val_every_n_epoch or 1):  # all metrics were there once
+            for callback in trainer.callbacks:
+                monitor = getattr(callback, "monitor", None)
+                if monitor is not None and monitor not in self.saved["callback_metrics"]:
+                    found = ", ".join(sorted(self.saved["callback_metrics"]))
+                    raise UsageError(f"--monitor {monitor}: the run has no such metric, but {found}")
+        for fresh, optimizer in zip(self.settings, trainer.optimizers, strict=True):
+            for wanted, group in zip(fresh, optimizer.param_groups, strict=True):
+                if any(type(group.get(name)) is not type(value) for name, value in wanted.items()):
+                    raise UsageError("the checkpoint is damaged: its optimiser lacks settings")
 
     def _apply_changed_settings(self, trainer: pl.Trainer) -> None:
         """Give optimisers the settings that flags changed: Lightning gives them those of the checkpoint."""
@@ -151,8 +168,8 @@ class RunFiles(RunCallback):
 
 
 def plain_settings(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a parameter group that are numbers or switches."""
-    return {name: value for name, value in group.items() if isinstance(value, bool | int | float)}
+    """Return the settings of a parameter group that are numbers, switches, or tuples of numbers."""
+    return {name: value for name, value in group.items() if isinstance(value, bool | int | float | tuple)}
 
 
 def save_results(trainer: Any) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def handled(*, follows: bool = False) -> Iterator[None]:
         for signum, handler in before.items():
             if handler is not None:
                 signal.signal(signum, handler)
-        inbox.received = inbox.pid = None
+        inbox.received, inbox.pid, inbox.follows = None, None, False
 
 
 def ignore() -> None:

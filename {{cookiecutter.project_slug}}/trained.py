@@ -25,7 +25,7 @@ from slurm import was_requeued
 from trainer_args import notice
 
 NAMES = "model_name", "data_name", "seed"
-# Flags that a run which goes on does not take from its checkpoint: what it does, from what, before it, and where.
+# Flags that fit does not take from a checkpoint: the command, its input files, searches before training, the folder.
 NOT_TAKEN = {
     "command",
     "config",
@@ -53,15 +53,14 @@ def find_checkpoint(args: Namespace) -> str | None:
         return args.ckpt_path
     if was_started_by_first():  # the first process may have made a newer run by now
         return os.environ.get(FOUND) or None
-    runs = fit_runs(Path(args.default_root_dir or "."))
-    path = args.ckpt_path
-    own = next((run for run in runs if was_this_job(run) and not is_over(run)), None) if requeued else None
+    root, path = Path(args.default_root_dir or "."), args.ckpt_path
+    own = next((run for run in fit_runs(root) if was_this_job(run) and not is_over(run)), None) if requeued else None
     if own is not None and (own / CHECKPOINTS / LAST).exists():
         path = str(own / CHECKPOINTS / LAST)
     elif path in ("last", "best"):
-        newest = next(fit_runs(Path(args.default_root_dir or ".")), None)
+        newest = next(fit_runs(root), None)
         if newest is None:
-            raise UsageError(f"--ckpt_path {path}: there is no run below {args.default_root_dir}")
+            raise UsageError(f"--ckpt_path {path}: there is no run below {root}")
         file = newest / CHECKPOINTS / {"last": LAST, "best": BEST}[path]
         if not file.exists():
             raise UsageError(

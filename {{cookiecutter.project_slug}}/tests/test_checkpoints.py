@@ -165,6 +165,8 @@ TEXTS = [
         ({"nargs": "+", "type": int}, ["1", "2"], [1, 2]),
         ({"nargs": 2, "type": float, "default": (0.9, 0.99)}, None, (0.9, 0.99)),
         ({"nargs": "*"}, [], []),
+        ({"nargs": "+", "type": lambda text: None if text == "none" else int(text)}, ["none", "3"], [None, 3]),
+        ({"type": lambda text: set(text.split(","))}, ["a,b"], {"a", "b"}),
         ({"default": 5}, None, 5),
         ({"default": False}, None, False),
         ({"action": "store_true"}, [], True),
@@ -378,16 +380,58 @@ def test_wrong_and_missing_parts_are_no_traceback(run, key, capsys):
 def test_files_that_a_checkpoint_names_are_safe(run):
     """Lightning removes what was best before: whatever path a stranger wrote there."""
     Path("run/mine.txt").write_text("mine")
+    Path("run/checkpoints/kept.ckpt").write_text("mine")
     content = torch.load(LAST, weights_only=True)
     (best,) = [name for name in content["callbacks"] if name.startswith("Best")]
-    for path in ("x/..", "mine.txt", "../mine.txt", "x/last.ckpt"):
+    for path in ("x/..", "mine.txt", "../mine.txt", "x/last.ckpt", "kept.ckpt"):
         state = content["callbacks"][best]
         state |= {"best_k_models": {path: torch.tensor(1e9)}, "kth_value": torch.tensor(1e9)}
         state |= {"kth_best_model_path": path, "best_model_path": path}
         torch.save(content, LAST)
         train(parse_args(["--ckpt_path", LAST, "--max_epochs", "2"]), Path("run"))
-        assert Path("run/mine.txt").read_text() == "mine"
+        assert Path("run/mine.txt").read_text() == Path("run/checkpoints/kept.ckpt").read_text() == "mine"
         assert Path("run/checkpoints/last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--monitor nope", "--monitor nope: the run has no such metric, but "),
+        ("--early_stopping_patience 2 --monitor nope", "--monitor nope: the run has no such metric, but "),
+        ("--lr_monitor step --logger none", "--lr_monitor needs a place to log to"),
+        ("--auto_lr_find", "--auto_lr_find searches before training begins"),
+        ("--precision 17", "--precision"),
+    ],
+)
+def test_what_is_refused_changes_no_file_of_a_run(run, argv, message, capsys):
+    assert message in refused(capsys, "--ckpt_path", LAST, "--max_epochs", "2", *argv.split(), *QUIET)
+
+
+def test_a_run_whose_best_is_gone_begins_to_compare_anew(run):
+    Path("run/checkpoints/best.ckpt").unlink()
+    metrics = train(parse_args(["--ckpt_path", LAST, "--max_epochs", "2", "--learning_rate", "9"]), Path("run"))
+    assert "test_loss" in metrics
+    assert Path("run/checkpoints/best.ckpt").exists()
+
+
+def test_a_log_that_is_damaged_is_no_traceback(run):
+    for number, content in enumerate([b"", b"\xff\xfe\n\x00", b"a,b\n1"]):
+        Path("run/metrics.csv").write_bytes(content)
+        train(parse_args(["--ckpt_path", LAST, "--max_epochs", str(number + 2)]), Path("run"))
+
+
+def test_weights_that_are_not_finite_never_become_a_checkpoint(run, monkeypatch):
+    before = Path(LAST).read_bytes()
+
+    def spoil(self):
+        with torch.no_grad():
+            self.layer.weight[0, 0] = float("nan")
+
+    monkeypatch.setattr(MyModel, "on_train_epoch_end", spoil)
+    with pytest.raises(SystemExit, match="weights are not finite at step 4"):
+        main(["--ckpt_path", LAST, "--max_epochs", "2", *QUIET])
+    assert Path(LAST).read_bytes() == before
+    main(["--ckpt_path", LAST, "--max_epochs", "2", "--terminate_on_nan", "no", "--limit_val_batches", "0", *QUIET])
 
 
 def test_weights_of_another_kind_are_refused(run, capsys):
