@@ -1,8 +1,8 @@
 """Lightning's training loops, made to go on exactly where they were.
 
 Three changes. All random numbers of a batch are a function of the seed, the epoch, the batch and the process: so they
-do not depend on what was drawn before it. And a loop that is loaded from a checkpoint goes on from its counters as a loop
-does that was never stopped. Lightning instead guesses from its counters where it was interrupted, and then loses
+do not depend on what was drawn before it. A loop that is loaded from a checkpoint goes on from its counters as one does
+that was never stopped; Lightning instead guesses from its counters where it was interrupted, and then loses
 validations, logged steps and scheduler updates. And there are hooks for what belongs between batches.
 
 They stand on Lightning's private loops, as of 2.6: hence the upper bound in pyproject.toml.
