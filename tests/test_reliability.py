@@ -133,7 +133,7 @@ def killed_again_and_again(start, tmp_path, argv, *, kills, seed):
         process = start(*command, TMPDIR=str(elsewhere))
         if killed < kills:
             process.wait_for_checkpoint(newer_than=begun)
-            time.sleep(moments.uniform(0, 0.4))
+            time.sleep(moments.uniform(0, 0.3))
             if process.popen.poll() is None:
                 process.kill(signal.SIGKILL)
                 killed += 1
@@ -149,7 +149,7 @@ def killed_again_and_again(start, tmp_path, argv, *, kills, seed):
 
 
 STORMS = [
-    ((*MNIST, *OFTEN), 3),
+    ((*MNIST, *OFTEN, "--max_epochs", "6"), 3),
     ((*GAN, *OFTEN, "--num_workers", "2"), 2),
 ]
 SLOW_STORMS = [
