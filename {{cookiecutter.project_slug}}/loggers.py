@@ -75,7 +75,7 @@ class Writer(ExperimentWriter):
         self.rows = 0
         if Path(self.metrics_file_path).is_file():
             with open(self.metrics_file_path, newline="", encoding="utf-8", errors="replace") as file:
-                reader = csv.DictReader(file)
+                reader = csv.DictReader(line.replace("\0", "") for line in file)  # which Python 3.10 refuses
                 kept = list(islice(reader, rows if isinstance(rows, int) and rows >= 0 else None))
                 self.metrics_keys = list(reader.fieldnames or [])
             self.rows = len(kept)
