@@ -7,7 +7,9 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
 # Which files go when an option has this value.
 UNCHOSEN: dict[str, dict[object, list[str]]] = {
-    "example_models": {False: ["models/mnist.py", "models/gan.py", "tests/test_examples.py"]},
+    "example_models": {
+        False: ["models/mnist.py", "models/gan.py", "tests/test_model_mnist.py", "tests/test_model_gan.py"]
+    },
     "license": {"none": ["LICENSE"]},
 }
 

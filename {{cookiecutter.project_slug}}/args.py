@@ -10,7 +10,17 @@ class UsageError(Exception):
 
 
 class RunError(Exception):
-    """The run cannot go on; the message says why and how to mend it."""
+    """The run cannot go on; the message says why and how to mend it.
+
+    Args:
+        message: what is said.
+        in_all_processes: whether all processes of a distributed run raise it, so that one can speak for all.
+    """
+
+    def __init__(self, message: str, *, in_all_processes: bool = True) -> None:
+        """Remember the arguments."""
+        super().__init__(message)
+        self.in_all_processes = in_all_processes
 
 
 def positive_int(text: str) -> int:

@@ -26,10 +26,17 @@ import signals
 from args import RunError, UsageError
 from loops import RunCallback
 from runs import BEST, CHECKPOINTS, LAST
+from trainer_args import notice
 
 
-def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule) -> list[pl.Callback]:
+def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, lack: str) -> list[pl.Callback]:
     """Return what the flags ask for, beside Trainer's own.
+
+    Args:
+        args: all flags.
+        run_dir: where everything the run writes goes.
+        model: what is trained.
+        lack: why there is no validation, as in "data/mine.py has no val_dataloader"; nothing where there is one.
 
     Raises:
         UsageError: a flag needs ``--monitor``.
@@ -42,6 +49,8 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule) -
     callbacks.append(StopOnSignal(next((each for each in callbacks if isinstance(each, Last)), None)))
     if args.terminate_on_nan:
         callbacks.append(TerminateOnNaN())
+    if lack:
+        callbacks.append(WithoutValidation(lack))
     if args.early_stopping_patience is not None:
         if monitor is None:
             raise UsageError(f"--early_stopping_patience needs --monitor METRIC: model {args.model_name} names none")
@@ -205,6 +214,43 @@ def not_finite(what: str, trainer: Any) -> RunError:
         f"{what} not finite at step {step} (epoch {epoch}, batch {batch}); checkpoints are as they were. Try a lower "
         "--learning_rate, --gradient_clip_val 1 or --detect_anomaly; --terminate_on_nan no goes on in spite of it"
     )
+
+
+class WithoutValidation(pl.Callback):
+    """Says before training begins what monitors a metric of a validation that there is not.
+
+    Args:
+        lack: why there is none.
+    """
+
+    def __init__(self, lack: str) -> None:
+        """Remember the reason."""
+        self.lack = lack
+
+    def on_train_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        """Look at what monitors something.
+
+        Raises:
+            UsageError: early stopping or a learning rate schedule would fail at the end of the first epoch.
+        """
+        stopping = [(each.monitor, "early stopping") for each in trainer.callbacks if isinstance(each, EarlyStopping)]
+        schedules = [
+            (config.monitor, "the learning rate schedule")
+            for config in trainer.lr_scheduler_configs
+            if config.reduce_on_plateau and config.strict
+        ]
+        for monitor, what in stopping + schedules:
+            if of_validation(monitor):
+                raise UsageError(f"{what} monitors {monitor}, but {self.lack}: monitor another metric, or change that")
+        for each in trainer.callbacks:
+            if isinstance(each, Best) and of_validation(each.monitor):
+                notice(f"{BEST} is not written: it goes by {each.monitor}, and {self.lack}; --monitor takes another")
+                return
+
+
+def of_validation(metric: str | None) -> bool:
+    """Return whether a metric is one of validation, by the names that are usual for them."""
+    return re.match(r"val(id(ation)?)?[_/]", metric or "") is not None
 
 
 class GradNorm(pl.Callback):

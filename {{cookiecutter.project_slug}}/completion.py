@@ -8,6 +8,7 @@ from typing import Any
 
 from args import UsageError
 from command_line import Parser
+from new import FOLDERS
 from program_args import COMMANDS
 
 MAIN = Path(__file__).with_name("main.py")
@@ -54,6 +55,9 @@ class PrintScript(Action):
 
 def complete(words: Sequence[str], build_parser: Callable[[Sequence[str]], Parser]) -> None:
     """Print what the last of ``words`` can become, for the model and data that the others name."""
+    if words[:1] == ["new"] and len(words) > 1:
+        print("\n".join(kind for kind in FOLDERS if len(words) == 2 and kind.startswith(words[1])))
+        return
     typed = list(words[:-1])
     if typed and typed[-1].startswith("--"):
         typed.pop()  # its value is what is being typed
@@ -77,7 +81,7 @@ def completions(parser: Parser, words: Sequence[str]) -> list[str]:
             for name, action in parser._option_string_actions.items()
             if action.help != SUPPRESS and name.startswith(word)
         ]
-    return found if before else found + [command for command in COMMANDS if command.startswith(word)]
+    return found if before else found + [command for command in (*COMMANDS, "new") if command.startswith(word)]
 
 
 def values(parser: Parser, flag: str) -> list[str]:

@@ -7,12 +7,14 @@ the file, or not at all; then ``modules.declaration`` imports it.
 
 import ast
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import signals
 
 HOOKS = {"add_model_specific_args", "add_data_specific_args"}
+DECLARED = {*HOOKS, "data_name"}  # the flags, and the data that a model is made for
 LIGHT = {*sys.stdlib_module_names, "args", "trainer_args"}  # imported as they are
 
 
@@ -35,16 +37,34 @@ def read_declaration(root: Path, module: str) -> Any:
         OSError, SyntaxError: the file cannot be.
     """
     # Not those that the file imports from elsewhere; those of its own package count.
-    found = {
-        value
-        for value in read(root, module).values()
-        if isinstance(value, type)
-        and issubclass(value, tuple(STAND_INS.values()))
-        and f"{value.__module__}.".startswith(f"{module}.")
-    }
+    scope = read(root, module)
+    found = leading(value for value in scope.values() if is_lightning(value) and is_defined_in(module, value))
     if len(found) != 1:
         raise LookupError(f"{module} does not have one Lightning class that can be read without its imports")
-    return found.pop()
+    return found[0]
+
+
+def leading(classes: Iterable[type]) -> list[type]:
+    """Return those of the Lightning classes of a file that may be the one it is for; more than one is too many.
+
+    Classes that others derive from are not meant, nor are those whose names begin with "_", where there are more; of
+    several that are left, the one that declares flags.
+    """
+    found = list(dict.fromkeys(classes))
+    found = [each for each in found if not any(each is not other and issubclass(other, each) for other in found)]
+    found = [each for each in found if not each.__name__.startswith("_")] or found
+    with_flags = [each for each in found if any(hasattr(each, hook) for hook in HOOKS)]
+    return with_flags if len(with_flags) == 1 else found
+
+
+def is_defined_in(module: str, value: type) -> bool:
+    """Return whether a class is of a module, or of a part of it if it is a package; not imported from elsewhere."""
+    return f"{value.__module__}.".startswith(f"{module}.")
+
+
+def is_lightning(value: Any) -> bool:
+    """Return whether a value is a class that derives from a stand-in."""
+    return isinstance(value, type) and issubclass(value, tuple(STAND_INS.values()))
 
 
 def read(root: Path, module: str) -> dict[str, Any]:
@@ -61,7 +81,9 @@ def read(root: Path, module: str) -> dict[str, Any]:
             run(cut(statement) if isinstance(statement, ast.ClassDef) else statement, scope)
         except signals.Stopped:
             raise
-        except (Exception, SystemExit):  # it needs what is left out; an error of its own shows at its import
+        except (Exception, SystemExit) as error:  # it needs what is left out; its own errors show at its import
+            if isinstance(statement, ast.ClassDef) and is_wanted(statement, scope):
+                raise LookupError(f"{module}.{statement.name} cannot be read without its imports") from error
             definition = isinstance(statement, ast.ClassDef | ast.FunctionDef)
             for node in [statement] if definition else ast.walk(statement):
                 scope.pop(getattr(node, "id", getattr(node, "name", "")), None)
@@ -87,22 +109,28 @@ def bind_import(statement: ast.Import | ast.ImportFrom, root: Path, package: str
             scope[alias.asname or alias.name] = names[alias.name]
 
 
+def is_wanted(node: ast.ClassDef, scope: dict[str, Any]) -> bool:
+    """Return whether a class that could not be read derives from a Lightning class, or declares something."""
+    words = [ast.unparse(base).split(".")[-1] for base in node.bases]
+    bases = [STAND_INS.get(word) or scope.get(word) for word in words]
+    return any(map(is_lightning, bases)) or any(names_in(statement) & DECLARED for statement in node.body)
+
+
 def cut(node: ast.ClassDef) -> ast.ClassDef:
-    """Return a class with its flags alone, and a ``train_dataloader`` that does nothing if it has one."""
+    """Return a class with what it declares alone, and a ``train_dataloader`` that does nothing if it has one."""
     words = [ast.unparse(base).split(".")[-1] for base in node.bases]
     bases = [
         ast.Name(word, ast.Load()) if word in STAND_INS else base for word, base in zip(words, node.bases, strict=True)
     ]
-    names = [
-        {getattr(part, "id", getattr(part, "name", "")) for part in ast.walk(statement)} for statement in node.body
-    ]
-    hooks = [statement for statement, used in zip(node.body, names, strict=True) if used & HOOKS]
-    loader = (
-        ast.parse("train_dataloader = ...  # it has one").body
-        if any("train_dataloader" in used for used in names)
-        else []
-    )
-    return ast.ClassDef(node.name, bases, node.keywords, [*hooks, *loader, ast.Pass()], node.decorator_list)
+    declared = [statement for statement in node.body if names_in(statement) & DECLARED]
+    has_loader = any("train_dataloader" in names_in(statement) for statement in node.body)
+    loader = ast.parse("train_dataloader = ...  # it has one").body if has_loader else []
+    return ast.ClassDef(node.name, bases, node.keywords, [*declared, *loader, ast.Pass()], node.decorator_list)
+
+
+def names_in(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement uses or defines."""
+    return {getattr(part, "id", getattr(part, "name", "")) for part in ast.walk(statement)}
 
 
 def run(statement: ast.stmt, scope: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler, TensorDataset
 
-from args import count, positive_int
+from args import UsageError, count, positive_int
 
 
 class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
@@ -97,6 +97,8 @@ class InMemoryData(pl.LightningDataModule):
 
     def _loader(self, split: str, *, shuffle: bool) -> DataLoader[Any]:
         """Return batches of one split, for this process."""
+        if split not in self.splits:
+            raise UsageError(f"{type(self).__name__}.load() returns no {split!r}, but {', '.join(self.splits)}")
         data, trainer = self.splits[split], self.trainer
         # --use_distributed_sampler false: every process goes through all of the data.
         shared = trainer is not None and trainer._accelerator_connector.use_distributed_sampler

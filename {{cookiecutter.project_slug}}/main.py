@@ -1,7 +1,7 @@
 """Train, validate and test the model of --model_name on the data of --data_name.
 
 The first word may be validate, test or predict, to do only that with --ckpt_path FILE. Without it, or with fit, a run
-takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise.
+takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise. new writes a file to start from.
 """
 
 import sys
@@ -13,7 +13,8 @@ import signals
 from args import RunError, UsageError
 from command_line import Parser, Trained
 from completion import SCRIPTS, PrintScript, complete
-from modules import add_args, brings_data, declaration, names, whose
+from modules import add_args, brings_data, declaration, file_of, made_for, names, whose
+from new import new
 from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
 from runs import is_first_process, mark_first, opened_run_dir, was_started_by_first
 from slurm import job, requeue
@@ -28,7 +29,9 @@ from trained import (
 )
 from trainer_args import Trainer
 
-USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]"
+USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME"
+# What stands for --model_name and --data_name if nothing is said: the first that is there.
+MODELS, DATA = ("mnist", "my_model"), ("digits", "my_data")
 
 
 def program_parser() -> Parser:
@@ -44,11 +47,10 @@ def program_parser() -> Parser:
     Trainer.add_argparse_args(parser)
 
     # figure out which model and which data to use
-    models, data = names("models"), names("data")
-    default_model = "mnist" if "mnist" in models else models[0]
-    default_data = "digits" if "digits" in data else data[0]
-    parser.add_argument("--model_name", choices=models, default=default_model, help="file in models/")
-    parser.add_argument("--data_name", choices=data, default=default_data, help="file in data/")
+    for flag, folder, defaults in (("--model_name", "models", MODELS), ("--data_name", "data", DATA)):
+        found = names(folder)
+        default = next((name for name in defaults if name in found), found[0])
+        parser.add_argument(flag, choices=found, default=default, help=f"file in {folder}/")
     return parser
 
 
@@ -69,9 +71,14 @@ def build_parser(argv: Sequence[str], program: Parser | None = None, trained: Tr
 
     # let them add what they want
     model = declaration("models", chosen.model_name)
-    own = add_args(model, parser)
+    if data_name := made_for(model):
+        parser.set_defaults(data_name=data_name)
+        chosen, _ = parser.parse_known_args(argv)
+    owners = dict.fromkeys(parser._option_string_actions, "main.py")
+    own = add_args(model, parser, owners)
     if not brings_data(model):
-        own = add_args(declaration("data", chosen.data_name), own)
+        owners = dict.fromkeys(own._option_string_actions, file_of("models", chosen.model_name)) | owners
+        own = add_args(declaration("data", chosen.data_name), own, owners)
     known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
     return Parser(
         usage=USAGE,
@@ -121,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     mark_first()
     with signals.handled(follows=was_started_by_first()):
         try:
+            if argv[:1] == ["new"]:
+                return new(argv[1:])
             args = parse_args(argv)
             from train import run  # torch, only after the command line is found right
 
@@ -128,8 +137,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 table = run(args, run_dir)
         except UsageError as error:
             Parser().error(str(error))
-        except RunError as error:  # in all processes of a distributed run
-            sys.exit(0 if was_started_by_first() else f"main.py: error: {error}")
+        except RunError as error:
+            sys.exit(0 if error.in_all_processes and was_started_by_first() else f"main.py: error: {error}")
         except signals.Stopped as stopped:
             if stopped.together and was_started_by_first():
                 sys.exit(0)  # Lightning kills all processes when one that it started has failed

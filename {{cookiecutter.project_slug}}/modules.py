@@ -1,16 +1,21 @@
 """Models and data modules by file name: models/mnist.py is ``--model_name mnist``. Only what is named is read."""
 
-import traceback
+import inspect
+import re
 from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
+from types import MappingProxyType
 from typing import Any
 
 import signals
 from args import UsageError
-from declarations import read_declaration
+from declarations import is_defined_in, leading, read_declaration
 
 ROOT = Path(__file__).parent
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def names(folder: str) -> list[str]:
@@ -27,31 +32,53 @@ def names(folder: str) -> list[str]:
     return found
 
 
+def file_of(folder: str, name: str) -> str:
+    """Return the file of a model or data module as people write it: models/net.py, or models/net/__init__.py."""
+    return f"{folder}/{name}.py" if (ROOT / folder / f"{name}.py").exists() else f"{folder}/{name}/__init__.py"
+
+
 def load(folder: str, name: str) -> Any:
-    """Return the one LightningModule ("models") or LightningDataModule ("data") that ``folder/name.py`` defines.
+    """Return the LightningModule ("models") or LightningDataModule ("data") that ``folder/name.py`` is for.
 
     Raises:
-        UsageError: the file cannot be imported, or does not define exactly one.
+        UsageError: the file cannot be imported, or it is not clear which class is meant.
     """
-    module_name = f"{folder}.{name}"
+    module_name, file = f"{folder}.{name}", file_of(folder, name)
     try:
         module = import_module(module_name)
-    except signals.Stopped:
+    except (signals.Stopped, UsageError):
         raise
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename) == ROOT / folder / f"{name}.py"]
-        where = f" in line {lines[-1]}" if lines else ""
-        raise UsageError(f"{folder}/{name}.py cannot be imported: {type(error).__name__}{where}: {error}") from error
+        remedy = " (this project has it as pytorch_lightning)" if getattr(error, "name", "") == "lightning" else ""
+        raise UsageError(f"{file} cannot be imported: {said(error)}{remedy}") from error
     lightning = import_module("pytorch_lightning")
     base = {"models": lightning.LightningModule, "data": lightning.LightningDataModule}[folder]
-    own = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
-    # Not those that the file imports from elsewhere; those of its own package count.
-    found = list(dict.fromkeys(value for value in own if f"{value.__module__}.".startswith(f"{module_name}.")))
-    if len(found) != 1:
-        classes = " and ".join(value.__name__ for value in found) or "none"
-        raise UsageError(f"{folder}/{name}.py must define one {base.__name__}, and defines {classes}")
-    return found[0]
+    own = [value for value in vars(module).values() if isinstance(value, type) and is_defined_in(module_name, value)]
+    found = leading(value for value in own if issubclass(value, base))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " and ".join(value.__name__ for value in found)
+        raise UsageError(f"{file} defines {names}: let the name of all but one {base.__name__} begin with _")
+    other = [each for value in own for each in value.__mro__ if each.__name__ == base.__name__]
+    remedy = f", but one of {other[0].__module__.split('.')[0]}: import pytorch_lightning as pl" if other else ""
+    raise UsageError(f"{file} defines no {base.__name__}{remedy}")
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, and where in models/ or data/ it came from: "KeyError: 'x' (models/net.py, line 7)".
+
+    Of the lines of a file that called each other, the innermost comes first.
+    """
+    folders = [str(ROOT / folder) for folder in ("models", "data")]
+    frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+    own = [(code, line) for code, line in frames if code.co_filename.startswith(tuple(folders))]
+    places = [
+        f"line {line}" + ("" if code.co_name == "<module>" else f" in {code.co_name}") for code, line in reversed(own)
+    ]
+    where = f" ({Path(own[-1][0].co_filename).relative_to(ROOT).as_posix()}, {', '.join(places)})" if own else ""
+    message = " ".join(str(error).split("\n\n")[0].split())  # the rest is advice on torch
+    return f"{type(error).__name__}: {message}{where}"
 
 
 def declaration(folder: str, name: str) -> Any:
@@ -76,6 +103,19 @@ def brings_data(model_class: Any) -> bool:
     return any("train_dataloader" in vars(base) for base in own)
 
 
+def made_for(model_class: Any) -> str | None:
+    """Return the data that a model, or its declaration, names as its own: the default of ``--data_name``; or None.
+
+    Raises:
+        UsageError: there are no such data.
+    """
+    data_name = getattr(model_class, "data_name", None)
+    if data_name is not None and data_name not in (found := names("data")):
+        file = f"{model_class.__module__.replace('.', '/')}.py"
+        raise UsageError(f"{file}: data_name = {data_name!r}, and data/ holds {', '.join(found)}")
+    return data_name
+
+
 def whose(flag: str, model_name: str, data_name: str) -> str:
     """Return which other models or data a flag belongs to, as "a flag of model other, not mine"; or nothing."""
     for folder, kind, chosen in (("models", "model", model_name), ("data", "data", data_name)):
@@ -96,8 +136,13 @@ def declared_flags(folder: str, name: str) -> list[str]:
     return [flag for action in own._actions for flag in action.option_strings]
 
 
-def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser:
+def add_args(module_class: Any, parent_parser: ArgumentParser, owners: Mapping[str, str] = NOBODY) -> ArgumentParser:
     """Return ``parent_parser`` with the flags that a model or data module class declares.
+
+    Args:
+        module_class: the class, or what ``declaration`` returns.
+        parent_parser: the parser.
+        owners: whose its flags are, for the message.
 
     Raises:
         UsageError: it declares a flag that the parser already has.
@@ -107,8 +152,12 @@ def add_args(module_class: Any, parent_parser: ArgumentParser) -> ArgumentParser
             try:
                 return getattr(module_class, hook)(parent_parser)
             except ArgumentError as error:
+                flag = re.sub(".*: ", "", error.message or "").split(",")[0]
                 file = f"{module_class.__module__.replace('.', '/')}.py"
-                raise UsageError(f"{file}: {error.message}: the flag exists already, choose another name") from error
+                raise UsageError(
+                    f"{file} declares {flag}, which {owners.get(flag, 'the command line')} has already: "
+                    "choose another name"
+                ) from error
     return parent_parser
 
 
@@ -116,3 +165,35 @@ def own_args(module_class: Any, args: Namespace) -> Namespace:
     """Return the part of ``args`` that a model or data module class declared: its hyperparameters."""
     own = add_args(module_class, ArgumentParser(add_help=False))
     return Namespace(**{action.dest: getattr(args, action.dest) for action in own._actions if action.dest in args})
+
+
+def build(folder: str, name: str, args: Namespace) -> Any:
+    """Return the model or data module of ``folder/name.py``, made from its part of ``args``.
+
+    As on the old Lightning page, ``__init__(self, hparams)`` gets the flags as a Namespace; one that takes them by
+    name, as ``__init__(self, width=64)``, gets them so.
+
+    Raises:
+        UsageError: the file cannot be used, or its class does not take the flags.
+    """
+    module_class = load(folder, name)
+    own = own_args(module_class, args)
+    try:
+        return module_class(**vars(own)) if takes_keywords(module_class, own) else module_class(own)
+    except (signals.Stopped, UsageError):
+        raise
+    except Exception as error:
+        remedy = ""
+        if isinstance(error, AttributeError) and "'hparams'" in str(error):
+            remedy = ": instead of self.hparams = hparams call self.save_hyperparameters(hparams)"
+        raise UsageError(f"{file_of(folder, name)} does not take these flags: {said(error)}{remedy}") from error
+
+
+def takes_keywords(module_class: Any, own: Namespace) -> bool:
+    """Return whether a class takes its flags by name: its first parameter is one of them, or has a default."""
+    first = next(iter(inspect.signature(module_class).parameters.values()), None)
+    if first is None or first.kind is first.VAR_KEYWORD or first.name in own:
+        return True
+    if first.kind is first.VAR_POSITIONAL:  # as where a class has no __init__ of its own
+        return not vars(own)
+    return first.default is not first.empty and first.name != "hparams"

@@ -97,6 +97,9 @@ def add_program_args(parser: ArgumentParser) -> None:
     group.add_argument(
         "--ema_decay", type=share, metavar="X", help="keep a running average of the weights, such as 0.999"
     )
+    group.add_argument(
+        "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
+    )
     group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
     group.add_argument(
         "--track_grad_norm", type=norm_order, metavar="P", help="log the P-norm of the gradients; inf: the largest"

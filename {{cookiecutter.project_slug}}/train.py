@@ -12,18 +12,22 @@ from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from torchmetrics import Metric
 
+import modules
 import signals
-from args import UsageError
+from args import RunError, UsageError
 from callbacks import build_callbacks
 from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
 from config_files import dump_config, parse_config
+from explain import explain
 from loggers import build_loggers
 from loops import FitLoop, OwnSignals
-from modules import brings_data, load, own_args
+from modules import brings_data, file_of
 from predictions import write_predictions
 from resume import KEY, Resume, RunFiles
 from runs import (
@@ -75,7 +79,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
     """
     model, data, trainer = build(args, run_dir, callbacks)
-    with signals.handled(), usage_errors(args), all_processes(trainer):
+    with signals.handled(), usage_errors(args, model, trainer), all_processes(trainer):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
         trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
@@ -97,7 +101,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
         UsageError: as ``train``; or there is nothing to validate or test with.
     """
     model, data, trainer = build(args, run_dir)
-    with signals.handled(), usage_errors(args), all_processes(trainer):
+    with signals.handled(), usage_errors(args, model, trainer), all_processes(trainer):
         go = getattr(trainer, args.command)
         go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -115,7 +119,7 @@ def predict(args: Namespace, run_dir: Path) -> Path:
     if args.devices == "auto":
         args = Namespace(**{**vars(args), "devices": 1})
     model, data, trainer = build(args, run_dir)
-    with signals.handled(), usage_errors(args):
+    with signals.handled(), usage_errors(args, model, trainer):
         outputs = trainer.predict(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
     try:
         write_predictions(outputs, path)
@@ -135,10 +139,10 @@ def build(
     """
     hush_lightning()
     pl.seed_everything(args.seed, workers=True, verbose=False)
-    model_class = load("models", args.model_name)
-    model = model_class(own_args(model_class, args))
-    data_class = None if brings_data(model_class) else load("data", args.data_name)
-    data = data_class and data_class(own_args(data_class, args))
+    model = modules.build("models", args.model_name, args)
+    data = None if brings_data(type(model)) else modules.build("data", args.data_name, args)
+    if args.compile:
+        compile_model(model, args)
     if args.command != "fit" and (lack := missing(args.command, args, model, data)):
         raise UsageError(f"{lack}, which {args.command} needs")
     content = read_checkpoint(args.ckpt_path) if weights_file(args) else {}
@@ -162,7 +166,8 @@ def build(
     }
     if args.command == "fit":
         settings["callbacks"] += [RunFiles(flags, run_dir, loggers if goes_on else []), *callbacks]
-        settings["callbacks"] += build_callbacks(args, run_dir, model)
+        lack = "validation is turned off by --limit_val_batches 0" if args.limit_val_batches == 0 else ""
+        settings["callbacks"] += build_callbacks(args, run_dir, model, lack or missing("validate", args, model, data))
     else:  # nothing to keep
         settings["enable_checkpointing"] = False
     if weights_file(args):  # it was checked when the run began
@@ -182,6 +187,34 @@ def build(
     return model, data, trainer
 
 
+def compile_model(model: pl.LightningModule, args: Namespace) -> None:
+    """Let torch.compile make faster code of a model's ``forward`` and of its layers, at their first call.
+
+    Its steps stay as they are: what they call of Lightning's cannot be compiled.
+
+    Raises:
+        UsageError: it has neither.
+    """
+    parts: list[torch.nn.Module] = [model] if is_overridden("forward", model) else []
+    if model.automatic_optimization:  # steps by hand may want gradients of gradients, which compiled code has not
+        parts += layers(model)
+    if not parts:
+        raise UsageError(f"--compile: {file_of('models', args.model_name)} has nothing to compile, as a forward method")
+    for part in parts:
+        part.compile()
+
+
+def layers(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """Return the modules right below one that may be called, and those in its lists; no metrics."""
+    found: list[torch.nn.Module] = []
+    for child in module.children():
+        if isinstance(child, torch.nn.ModuleList | torch.nn.ModuleDict):
+            found += layers(child)
+        elif not isinstance(child, Metric):
+            found.append(child)
+    return found
+
+
 def takes_exact_weights(model: pl.LightningModule) -> bool:
     """Return whether a model takes the weights that it has now, and no others."""
     return model.strict_loading and not any(
@@ -198,7 +231,7 @@ def describe(flags: dict[str, Any], model: pl.LightningModule, data: pl.Lightnin
 
 def missing(command: str, args: Namespace, model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
     """Return what model or data lack for a command, as in "models/net.py has no test_step"; nothing if they can."""
-    model_file, data_file = f"models/{args.model_name}.py", f"data/{args.data_name}.py"
+    model_file, data_file = file_of("models", args.model_name), file_of("data", args.data_name)
     if not is_overridden(STEP_OF[command], model):
         return f"{model_file} has no {STEP_OF[command]}"
     if not is_overridden(LOADER_OF[command], data or model):
@@ -224,22 +257,25 @@ def all_processes(trainer: Any) -> Iterator[None]:
 
 
 @contextmanager
-def usage_errors(args: Namespace) -> Iterator[None]:
-    """Turn what Lightning refuses only when it sees the model, the data and the checkpoint into a UsageError."""
+def usage_errors(args: Namespace, model: pl.LightningModule, trainer: Any) -> Iterator[None]:
+    """Turn what goes wrong between Lightning, the model, the data and the checkpoint into an error of one line."""
     try:
         yield
-    except UsageError:
+    except (UsageError, RunError):
         raise
     except Exception as error:
         frames = [frame for frame, _ in walk_tb(error.__traceback__)]
         if any(frame.f_globals.get("__name__") == RESTORING and "restore" in frame.f_code.co_name for frame in frames):
             raise UsageError(f"--ckpt_path {args.ckpt_path} does not fit these flags: {error}") from error
-        if not isinstance(error, MisconfigurationException | AttributeError | RuntimeError | ValueError):
+        refused = isinstance(error, MisconfigurationException | AttributeError | RuntimeError | ValueError)
+        if refused and frames[-1].f_globals.get("__name__", "").startswith("pytorch_lightning."):
+            raise UsageError(f"{args.model_name}: {error}") from error
+        line = explain(error, args, model)
+        if line is None:
             raise
-        # What others raise is not about flags.
-        if not frames[-1].f_globals.get("__name__", "").startswith("pytorch_lightning."):
-            raise
-        raise UsageError(f"{args.model_name}: {error}") from error
+        if trainer.global_step:
+            raise RunError(line, in_all_processes=False) from error
+        raise UsageError(line) from error
 
 
 def hush_lightning() -> None:

@@ -1,6 +1,6 @@
-"""A data module to start your own from. Its file name is its --data_name: copy it, and the copy is on the command line.
+"""MyData, on the command line by the name of this file: --data_name my_data. Say here what it is.
 
-It trains as it stands: ten kinds of noisy images, each with its own bright row.
+It trains as it stands: ten kinds of noisy images, each with its own bright row. What to change is said where it is.
 """
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from in_memory import InMemoryData
 
 
+# Too large for memory? Derive from pl.LightningDataModule instead, with setup() and the loaders that it has.
 class MyData(InMemoryData):
     """Batches ``(x, y)``: x float32 [B, 1, 28, 28] in 0..1, y int64 [B] in 0..9."""
 

@@ -1,4 +1,4 @@
-"""A model to start your own from. Its file name is its --model_name: copy it, and the copy is on the command line.
+"""MyModel, on the command line by the name of this file: --model_name my_model. Say here what it is.
 
 It trains as it stands: logistic regression on the pixels. What to change is said where it is to be changed.
 """
@@ -15,9 +15,11 @@ from torch.nn import functional as F
 from args import positive_float
 
 
-# Change the name of the class as you like: the file's name is what counts. Keep one LightningModule per file.
+# Helper classes stand above. Of several LightningModules, the one that no other derives from is the model.
 class MyModel(pl.LightningModule):
     """Sort images x [B, 1, 28, 28] into ten classes y [B]."""
+
+    # Made for other data than digits? Name their file in data/, and --data_name is that unless told: data_name = "mine"
 
     # Which metric decides what best.ckpt holds. Lower is better; for a metric where higher is better, such as
     # "val_accuracy", add the line: monitor_mode = "max"
@@ -68,6 +70,7 @@ class MyModel(pl.LightningModule):
         """Log test_loss and test_accuracy."""
         self._step(batch, "test")
 
+    # Leave out what your model does not do: without test_step, say, it is not tested.
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the most probable class of each image, int64 [B], and its probability, float [B]."""
         probability, label = self(batch[0]).softmax(1).max(1)
@@ -75,5 +78,7 @@ class MyModel(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser."""
-        # Change the optimiser here; a learning rate schedule goes here too, in any form Lightning takes.
+        # Change the optimiser here. With a learning rate schedule, return both:
+        #     {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 5)}
+        # Several optimisers? Set self.automatic_optimization = False in __init__ and take the steps in training_step.
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)

@@ -220,3 +220,34 @@ def test_batch_size_and_learning_rate_are_found():
 def test_barebones_takes_no_logger_and_keeps_nothing():
     train(parse_args([*SHORT, "--max_epochs", "1", "--barebones"]), Path("run"))
     assert sorted(path.name for path in Path("run").iterdir()) == ["config.yaml", "metrics.json"]
+
+
+@pytest.fixture
+def no_validation(monkeypatch):
+    monkeypatch.delattr("in_memory.InMemoryData.val_dataloader")
+
+
+def test_without_validation_what_monitors_it_is_named(no_validation, monkeypatch, capsys):
+    run("--max_epochs", "1")
+    said = "best.ckpt is not written: it goes by val_loss, and data/digits.py has no val_dataloader"
+    assert said in capsys.readouterr().err
+    assert checkpoints() == ["last.ckpt"]
+    run("--max_epochs", "1", "--monitor", "train_loss")
+    assert said not in capsys.readouterr().err
+    assert checkpoints() == ["best.ckpt", "last.ckpt"]
+    with pytest.raises(UsageError, match=r"^early stopping monitors val_loss, but data/digits\.py has no"):
+        run("--early_stopping_patience", "1")
+
+    def plateau(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+    monkeypatch.setattr("models.my_model.MyModel.configure_optimizers", plateau)
+    with pytest.raises(UsageError, match=r"^the learning rate schedule monitors val_loss, but data/digits\.py has no"):
+        run("--max_epochs", "1")
+
+
+def test_validation_turned_off_is_told(capsys):
+    run("--max_epochs", "1", "--limit_val_batches", "0")
+    assert "and validation is turned off by --limit_val_batches 0" in capsys.readouterr().err

@@ -173,7 +173,6 @@ TEXTS = [
         ({"action": "append", "nargs": 2}, ["a", "b"], [["a", "b"]]),
         *(({}, [text], text) for text in TEXTS),
     ],
-    ids=str,
 )
 def test_every_value_of_a_flag_comes_back(flags, declared, argv, value):
     flags(lambda parser: parser.add_argument("--own", **declared))

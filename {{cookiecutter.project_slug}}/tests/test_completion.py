@@ -25,7 +25,7 @@ def complete(capsys):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", ["fit", "validate", "test", "predict"]),
+        ("", ["fit", "validate", "test", "predict", "new"]),
         ("pre", ["predict"]),
         ("fit --model_n", ["--model_name"]),
         ("--model_name ", names("models")),
@@ -33,8 +33,11 @@ def complete(capsys):
         ("--model_name=my_", ["--model_name=my_model"]),
         ("--model_name = my_", ["my_model"]),
         ("--data_name ", names("data")),
-        ("--data_name mnist --mirr", ["--mirror"]),
-        ("--data_name digits --mirr", []),
+        ("--model_name my_model --learn", ["--learning_rate"]),
+        ("ne", ["new"]),
+        ("new ", ["model", "data"]),
+        ("new d", ["data"]),
+        ("new model ", []),
         ("--profiler s", ["simple"]),
         ("--fast_dev_run n", ["no"]),
         ("--logger te", ["tensorboard"]),

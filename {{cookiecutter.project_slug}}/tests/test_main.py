@@ -159,10 +159,10 @@ def test_overfit_batches_repeats_its_batches():
 def test_help_shows_the_flags_of_the_chosen_model(capsys):
     for flag, text in (("--help", "--learning_rate"), ("--help_all", "--num_sanity_val_steps")):
         with pytest.raises(SystemExit) as stop:
-            main(["--model_name", "my_model", "--data_name", "mnist", flag])
+            main(["--model_name", "my_model", "--data_name", "my_data", flag])
         assert stop.value.code == 0
         shown = capsys.readouterr().out
-        for expected in ("--seed", "--max_epochs", "--learning_rate", "--batch_size", "--mirror", text):
+        for expected in ("--seed", "--max_epochs", "--learning_rate", "--batch_size", "--num_workers", text):
             assert expected in shown
 
 

@@ -1,66 +1,16 @@
-"""Every model found trains, and comes back from its checkpoint; files that cannot be used are named."""
+"""Models and data are found by file name, their flags read with or without importing them; mistakes are named."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
-import torch
 
 import modules
 from args import UsageError
 from command_line import Parser
 from main import parse_args
 from modules import add_args, brings_data, declaration, load, names, whose
-from train import train
-
-SHORT = ["--max_epochs", "1", "--limit_train_batches", "3", "--limit_val_batches", "1", "--limit_test_batches", "1"]
-
-
-@pytest.mark.parametrize("model_name", names("models"))
-def test_a_model_trains_and_comes_back_from_its_checkpoint(model_name):
-    args = parse_args([*SHORT, "--model_name", model_name, "--enable_progress_bar", "no"])
-    metrics = train(args, Path("run"))
-    assert all(value == value for value in metrics.values()), "a metric is not a number"
-    model_class = load("models", model_name)
-    model = model_class.load_from_checkpoint("run/checkpoints/last.ckpt")
-    assert dict(model.hparams) == vars(modules.own_args(model_class, args))
-    saved = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    assert saved.keys() == model.state_dict().keys()
-    assert all(torch.equal(saved[name], value) for name, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("folder", "name"), [(folder, name) for folder in ("models", "data") for name in names(folder)]
-)
-def test_the_flags_read_from_the_file_are_those_of_the_class(folder, name):
-    read, imported = declaration(folder, name), load(folder, name)
-    if read is imported:
-        pytest.skip("its flags cannot be told without importing it")
-    flags = []
-    for module_class in (read, imported):
-        parser = add_args(module_class, ArgumentParser(add_help=False))
-        flags.append(
-            [
-                (a.option_strings, a.dest, a.default, a.choices, a.nargs, getattr(a.type, "__name__", None), a.help)
-                for a in parser._actions
-            ]
-        )
-    assert flags[0] == flags[1]
-    assert brings_data(read) == brings_data(imported)
-
-
-@pytest.fixture
-def root(monkeypatch, tmp_path):
-    """A project whose models/ holds just what the test writes there."""
-    monkeypatch.setattr(modules, "ROOT", tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
-        monkeypatch.delitem(sys.modules, name)
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "__init__.py").touch()
-    return tmp_path
-
 
 MODEL = """
 import pytorch_lightning as pl
@@ -148,21 +98,45 @@ def test_a_model_with_loaders_of_its_own_is_known_without_importing_it(root):
 
 def test_a_file_that_exits_harms_no_other(root):
     (root / "models" / "exits.py").write_text("raise SystemExit(5)\n" + MODEL.format("Net"))
-    (root / "data").mkdir()
     (root / "data" / "some.py").touch()
     assert whose("--depth", "other", "some") == ""
-    with pytest.raises(UsageError, match=r"models/exits\.py cannot be imported: SystemExit in line 1"):
+    with pytest.raises(
+        UsageError, match=r"models/exits\.py cannot be imported: SystemExit: 5 \(models/exits\.py, line 1"
+    ):
         load("models", "exits")
 
 
 def test_the_owner_of_a_flag_is_named(root):
-    (root / "data").mkdir()
     (root / "data" / "some.py").touch()
     for name in ("first", "second", "third"):
         (root / "models" / f"{name}.py").write_text("WIDTH = 1\n" + MODEL.format("Net").replace(" pass", "") + FLAGS)
     (root / "models" / "broken.py").write_text("x = (")
     assert whose("--width", "third", "some") == "a flag of model first and second, not third"
     assert whose("--depth", "third", "some") == ""
+
+
+WITH_FLAGS = MODEL.replace(" pass", "") + FLAGS.replace("WIDTH", "64")
+SEVERAL = {
+    "base": WITH_FLAGS.format("Base") + "class Net(Base): pass\n",
+    "chain": WITH_FLAGS.format("Base") + "class Middle(Base): pass\nclass Net(Middle): pass\n",
+    "private": MODEL.format("_Part") + WITH_FLAGS.format("Net"),
+    "part": MODEL.format("Part") + WITH_FLAGS.format("Net"),
+    "alone": WITH_FLAGS.format("_Net"),
+    "base_of_two": WITH_FLAGS.format("Base") + "class _Other(Base): pass\nclass Net(Base): pass\n",
+    "of_torch": "import torch\n"
+    + MODEL.format("Base")
+    + "class Net(Base, torch.nn.Sequential):\n"
+    + FLAGS.replace("WIDTH", "64"),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_classes_the_one_that_is_meant_is_found(root, name):
+    (root / "models" / f"{name}.py").write_text(SEVERAL[name])
+    read, imported = flags(name)
+    assert read == {"width": 64}
+    assert imported == (name == "of_torch")
+    assert load("models", name).__name__ == ("_Net" if name == "alone" else "Net")
 
 
 def test_a_class_imported_from_another_file_does_not_count(root):
@@ -174,10 +148,21 @@ def test_a_class_imported_from_another_file_does_not_count(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import no_such_package", "models/broken.py cannot be imported: ModuleNotFoundError in line 1: No"),
+        (
+            "\nimport no_such_package",
+            r"models/broken.py cannot be imported: ModuleNotFoundError: No .*broken\.py, line 2\)",
+        ),
+        ("import lightning as L", r"cannot be imported: .*this project has it as pytorch_lightning"),
         ("x = (", "models/broken.py cannot be imported: SyntaxError"),
-        ("x = 1", "models/broken.py must define one LightningModule, and defines none"),
-        (MODEL.format("One") + MODEL.format("Two"), "defines One and Two"),
+        ("x = 1", "models/broken.py defines no LightningModule$"),
+        (
+            "class LightningModule: __module__ = 'lightning.pytorch'\nclass Net(LightningModule): pass",
+            "defines no LightningModule, but one of lightning: import pytorch_lightning as pl",
+        ),
+        (
+            MODEL.format("One") + MODEL.format("Two"),
+            "One and Two: let the name of all but one LightningModule begin with _",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(root, text, message):
@@ -195,13 +180,12 @@ def test_a_flag_that_exists_already_is_named_with_its_file(root):
     )
     parser = ArgumentParser()
     parser.add_argument("--max_epochs")
-    with pytest.raises(UsageError, match=r"clash\.py: .*--max_epochs"):
+    with pytest.raises(UsageError, match=r"models/clash\.py declares --max_epochs"):
         add_args(load("models", "clash"), parser)
 
 
 @pytest.mark.parametrize("flag", ["--seed", "--max_epochs", "--gpus"])
 def test_no_model_takes_a_flag_of_the_program_away(root, monkeypatch, flag):
-    (root / "data").mkdir()
     (root / "data" / "some.py").write_text(MODEL.format("Data").replace("Module", "DataModule"))
     (root / "models" / "greedy.py").write_text(
         "FLAG = '"
@@ -210,7 +194,7 @@ def test_no_model_takes_a_flag_of_the_program_away(root, monkeypatch, flag):
         + MODEL.format("Net").replace(" pass", "")
         + FLAGS.replace('"--width"', "FLAG").replace("WIDTH", "1")
     )
-    with pytest.raises(UsageError, match=rf"models/greedy\.py: conflicting option string: {flag}: the flag exists"):
+    with pytest.raises(UsageError, match=rf"models/greedy\.py declares {flag}, which main\.py has"):
         parse_args(["--model_name", "greedy", "--data_name", "some"])
 
 
@@ -221,3 +205,84 @@ def test_a_model_may_bring_a_parser_with_its_own_help(root, capsys):
     with pytest.raises(SystemExit):
         Parser(parents=[own], conflict_handler="resolve").parse_args(["--help"])
     assert "--encoder_layers" in capsys.readouterr().out
+
+
+KEYWORDS = """
+import pytorch_lightning as pl
+class Net(pl.LightningModule):
+    {}
+        super().__init__()
+        self.save_hyperparameters({})
+    @staticmethod
+    def add_model_specific_args(parser):
+        parser.add_argument("--width", type=int, default=1)
+        parser.add_argument("--depth", type=int, default=2)
+        return parser
+"""
+
+
+@pytest.mark.parametrize(
+    ("init", "saved"),
+    [
+        ("def __init__(self, hparams):", "hparams"),
+        ("def __init__(self, config):", "config"),
+        ("def __init__(self, hparams=None):", "hparams"),
+        ("def __init__(self, hparams, *args, **kwargs):", "hparams"),
+        ("def __init__(self, width=7, depth=8):", ""),
+        ("def __init__(self, width, depth):", ""),
+        ("def __init__(self, *, depth=3, width=4):", ""),
+        ("def __init__(self, loss='mse', width=4, depth=3):", ""),
+        ("def __init__(self, **kwargs):", ""),
+    ],
+)
+def test_flags_come_as_hparams_or_by_name(root, init, saved):
+    (root / "models" / "net.py").write_text(KEYWORDS.format(init, saved))
+    model = modules.build("models", "net", Namespace(width=5, depth=6, max_epochs=1))
+    assert {name: model.hparams[name] for name in ("width", "depth")} == {"width": 5, "depth": 6}
+    assert "max_epochs" not in model.hparams
+
+
+@pytest.mark.parametrize("init", ["", "def __init__(self): super().__init__()"])
+def test_a_model_without_flags_needs_no_hparams(root, init):
+    text = MODEL.format("Net").replace(" pass", f"\n    {init or 'pass'}")
+    (root / "models" / "net.py").write_text(text)
+    assert dict(modules.build("models", "net", Namespace(max_epochs=1)).hparams) == {}
+
+
+DATA = MODEL.replace("Module", "DataModule").replace(" pass", "") + FLAGS.replace("model_specific", "data_specific")
+
+
+def test_a_model_chooses_its_data_unless_told(root):
+    (root / "models" / "net.py").write_text(MODEL.format("Net").replace(" pass", '\n    data_name = "letters"'))
+    (root / "models" / "other.py").write_text(MODEL.format("Other"))
+    for name in ("abc", "letters"):
+        (root / "data" / f"{name}.py").write_text(
+            DATA.format("Letters").replace("--width", f"--{name}_size").replace("WIDTH", "3")
+        )
+    args = parse_args(["--model_name", "net"])
+    assert (args.data_name, args.letters_size) == ("letters", 3)
+    assert parse_args(["--model_name", "net", "--data_name", "abc"]).abc_size == 3
+    assert parse_args(["--model_name", "other"]).data_name == "abc"
+    Path("file.yaml").write_text("data_name: abc\n")
+    assert parse_args(["--model_name", "net", "--config", "file.yaml"]).data_name == "abc"
+    assert "models.net" not in sys.modules
+    (root / "data" / "letters.py").unlink()
+    with pytest.raises(UsageError, match=r"^models/net\.py: data_name = 'letters', and data/ holds abc$"):
+        parse_args(["--model_name", "net"])
+
+
+def test_a_flag_of_model_and_data_is_named_with_both(root):
+    (root / "models" / "net.py").write_text("WIDTH = 1\n" + MODEL.format("Net").replace(" pass", "") + FLAGS)
+    (root / "data" / "mine.py").write_text("WIDTH = 1\n" + DATA.format("Mine"))
+    with pytest.raises(UsageError, match=r"data/mine\.py declares --width, which models/net\.py has already"):
+        parse_args(["--model_name", "net"])
+
+
+def test_the_default_stays_when_files_are_added(root):
+    for name in ("aaa", "my_model", "zzz"):
+        (root / "models" / f"{name}.py").write_text(MODEL.format("Net"))
+        (root / "data" / f"{name.replace('model', 'data')}.py").write_text(
+            MODEL.format("D").replace("Module", "DataModule")
+        )
+    args = parse_args([])
+    assert (args.model_name, args.data_name) == ("my_model", "my_data")
