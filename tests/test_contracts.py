@@ -4,8 +4,6 @@ import re
 import shutil
 from xml.etree import ElementTree
 
-import pytest
-
 from tests.conftest import ROOT
 
 PUBLIC = ROOT / "tests" / "public"
@@ -170,13 +168,14 @@ def test_a_broken_model_is_told_which_promise_and_where(bake):
     assert not skipped
 
 
-@pytest.mark.skipif(not PUBLIC.exists(), reason="")
 def test_models_of_many_kinds_keep_the_promises(bake):
     project = bake(project_slug="public")
     shutil.copytree(PUBLIC, project.path, dirs_exist_ok=True)
-    names = {path.stem for folder in ("models", "data") for path in (PUBLIC / folder).iterdir()}
-    found = outcomes(project, "-k", " or ".join(names))
-    assert {name for _, name in found} == names
-    bad = {key: said for key, said in found.items() if said != "passed" and not said.startswith("skipped")}
-    assert not bad
-    print(found)
+    models, data = ({path.stem for path in (PUBLIC / folder).iterdir()} for folder in ("models", "data"))
+    found = outcomes(project, "-k", " or ".join(models | data))
+    assert {name for _, name in found} == models | data
+    by_hand = {("test_the_loss_of_one_batch_falls", "adversarial")}
+    without_space = {("test_its_search_space_is_legal", name) for name in models | data if name not in ("vae", "text")}
+    others = {key: said for key, said in found.items() if said != "passed" and key not in by_hand | without_space}
+    assert not others
+    assert all(found[key].startswith("skipped") for key in by_hand | without_space)

@@ -10,7 +10,7 @@ from tests.conftest import TEMPLATE, template_files
 LAYERS = [
     ["main"],
     ["completion", "train"],
-    ["callbacks", "predictions", "program_args", "resume", "trained"],
+    ["callbacks", "explain", "new", "predictions", "program_args", "resume", "trained"],
     ["checkpoints", "command_line", "loggers", "loops", "modules"],
     ["declarations", "models", "data", "runs"],
     ["config_files", "in_memory"],

@@ -1,0 +1,5 @@
+"""A residual network for small colour images."""
+
+from .net import ResNet
+
+__all__ = ["ResNet"]

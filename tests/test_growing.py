@@ -1,0 +1,103 @@
+"""docs/growing.md of a baked project, followed word for word; what is dropped in and what is taken away."""
+
+import re
+import shlex
+
+import pytest
+
+FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def follow(project):
+    """Do what the page says, in its order; return what each command line printed."""
+    printed = {}
+    for kind, text in FENCE.findall((project.path / "docs" / "growing.md").read_text()):
+        if kind == "python":
+            name, content = re.match(r"# (\S+)\n(.*)", text, re.DOTALL).groups()
+            (project.path / name).write_text(content)
+        elif kind == "bash":
+            for line in text.splitlines():
+                _, *argv = shlex.split(line, comments=True) if line.startswith("python") else ["", *shlex.split(line)]
+                argv = argv if line.startswith("python") else ["-m", *argv]
+                printed[line.split("#")[0].strip()] = project.python(*argv)
+        else:
+            printed["expected"] = text.strip()
+    return printed
+
+
+def test_the_page_on_growing_is_true(bake):
+    project = bake(project_slug="growing")
+    before = {name: (project.path / name).read_bytes() for name in project.files()}
+    printed = follow(project)
+    expected = printed.pop("expected")
+    *good, wrong = printed.items()
+    assert len(good) == 9, good
+    for line, result in good:
+        assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
+    assert wrong[1].returncode == 2
+    assert wrong[1].stderr.splitlines()[-1] == expected
+    trained = printed["python main.py --model_name conv_net --max_epochs 5"].stdout
+    assert float(re.search(r"test_accuracy +(\S+)", trained)[1]) > 0.9
+    tested = printed["python main.py test --ckpt_path best"].stdout
+    assert float(re.search(r"test_accuracy +(\S+)", tested)[1]) > 0.9
+    assert "--image_size" in printed["python main.py --model_name conv_net --help"].stdout
+    assert re.search(r" 1[0-9] passed", printed['pytest -k "conv_net or shapes"'].stdout)
+    # No other file was touched.
+    assert {name: (project.path / name).read_bytes() for name in before} == before
+    new = {name for name in project.files() - before.keys() if not name.startswith((".pytest_cache", "runs"))}
+    assert new == {"models/conv_net.py", "data/shapes.py"}
+    # In completion, too.
+    assert project.python("main.py", "--complete", "--model_name", "conv").stdout == "conv_net\n"
+    assert "--channels" in project.python("main.py", "--complete", "--model_name", "conv_net", "--chan").stdout
+
+
+EXAMPLES = ["models/mnist.py", "models/gan.py", "data/mnist.py"]
+STUBS = ["models/my_model.py", "data/my_data.py", "data/digits.py", "data/digits.npz"]
+TOUCHED = [
+    f"tests/test_{name}.py" for name in ("data", "data_mnist", "model_mnist", "model_gan", "completion", "modules")
+]
+
+
+@pytest.mark.parametrize(
+    ("gone", "tests"),
+    [(EXAMPLES, TOUCHED), (EXAMPLES + STUBS, []), pytest.param(EXAMPLES, [], marks=pytest.mark.slow)],
+)
+def test_removing_the_examples_is_deleting_their_files(bake, gone, tests):
+    project = bake(project_slug="without")
+    for kind in ("model", "data"):
+        assert project.python("main.py", "new", kind, "mine").returncode == 0
+    for name in gone:
+        (project.path / name).unlink()
+    table = project.run("--model_name", "mine", "--data_name", "mine", "--max_epochs", "2")
+    assert float(table["test_accuracy"]) > 0.9
+    for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q", *tests]):
+        result = project.python("-m", *command)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+COMPILED = """
+import sys
+from pathlib import Path
+from main import parse_args
+from train import train
+from torch._dynamo.utils import counters
+metrics = train(parse_args(sys.argv[2:]), Path(sys.argv[1]))
+print(counters["stats"]["unique_graphs"], *(f"{value:.6f}" for _, value in sorted(metrics.items())))
+"""
+
+
+def test_compile_compiles_and_changes_no_metric(project, tmp_path):
+    script = f"import sys; sys.path.insert(0, {str(project.path)!r})\n{COMPILED}"
+    results = []
+    for run, extra in (("plain", []), ("compiled", ["--compile"])):
+        argv = [run, "--max_epochs", "1", "--enable_progress_bar", "no", "--limit_train_batches", "4", *extra]
+        result = project.python("-c", script, *argv, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        results.append([float(word) for word in result.stdout.splitlines()[-1].split()])
+    (graphs, *metrics), (compiled_graphs, *compiled_metrics) = results
+    assert graphs == 0
+    assert compiled_graphs > 0
+    assert compiled_metrics == pytest.approx(metrics, abs=1e-3)
+    # Its checkpoint is that of any other run.
+    table = project.run("--command", "test", "--ckpt_path", "compiled/checkpoints/last.ckpt", cwd=tmp_path)
+    assert float(table["test_loss"]) == pytest.approx(metrics[1], abs=1e-3)
