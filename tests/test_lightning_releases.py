@@ -97,11 +97,7 @@ def test_the_trainer_is_that_of_the_lightning_that_the_program_imports(tmp_path)
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        # The loss is that of Lightning 1.9.5, to the last digit: the script ran there unchanged.
-        (
-            "--size 32 --flip --gpus 0 --replace_sampler_ddp false",
-            {"batches": "4", "loss": "0.015434152446687222", "lr": "0.1"},
-        ),
+        ("--size 32 --flip --gpus 0 --replace_sampler_ddp false", {"batches": "4", "lr": "0.1"}),
         ("--max_epochs 1 --learning_rate 0.2 --limit_train_batches 0.5", {"epochs": "1", "batches": "4", "lr": "0.2"}),
         ("--auto_scale_batch_size --auto_lr_find", {"epochs": "3", "batches": "1"}),
     ],
@@ -119,6 +115,8 @@ def test_a_script_of_1_9_runs_after_changing_one_import_line(line, expected, tmp
     printed = dict(text.split(" ", 1) for text in result.stdout.splitlines() if " " in text)
     assert printed.items() >= expected.items()
     assert "limit_val_batches=2" in printed["from"]
+    if "--flip" in line:  # the loss of Lightning 1.9.5, where the script ran unchanged; processors round differently
+        assert float(printed["loss"]) == pytest.approx(0.015434152446687222, rel=1e-5)
 
 
 def test_the_docs_have_the_fate_of_every_flag_of_1_x(tmp_path):
