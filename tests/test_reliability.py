@@ -192,7 +192,7 @@ def test_a_signal_saves_and_says_so(start, whole, tmp_path, name, status, group)
     (line,) = [line for line in process.text().splitlines() if "stopped by" in line]
     last = the_run(tmp_path).relative_to(tmp_path) / "checkpoints" / "last.ckpt"
     assert line == f"main.py: stopped by {name}, and saved: --ckpt_path {last} goes on"
-    assert "Traceback" not in process.text()
+    assert 'main.py", line' not in process.text()  # workers that die of it may leave a traceback
     again = start("--ckpt_path", str(last))
     assert again.wait() == 0, again.text()
     assert_equal_to_the_bit(the_run(tmp_path), whole(*argv))

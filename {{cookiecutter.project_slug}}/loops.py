@@ -248,7 +248,7 @@ class EpochLoop(_TrainingEpochLoop):
         self.pending = "validation"
         try:
             super().advance(data_fetcher)
-        except RuntimeError:
+        except Exception:  # RuntimeError, OSError or EOFError, by what the worker was doing
             fetching = self.batch_progress.current.ready == done
             if signals.received() is not None and fetching and self.trainer.world_size == 1:
                 self.pending = ""
