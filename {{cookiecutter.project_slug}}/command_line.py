@@ -64,6 +64,7 @@ class Parser(ArgumentParser):
         self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own takes -1e-3 for a flag
         self.rare, self.brief, self.whose, self.trained = rare, brief or {}, whose, trained
         self.unlike: dict[str, tuple[Any, Any]] = {}  # flags that differ from the checkpoint: theirs and its value
+        self.chosen: set[str] = set()  # flags that the command line or a config file has set
         if self.add_help:
             self.add_argument("--help_all", action=HelpAll, nargs=0, default=SUPPRESS, help="show every flag and exit")
 
@@ -88,11 +89,12 @@ class Parser(ArgumentParser):
         they over defaults.
         """
         flags = Namespace() if namespace is None else namespace
-        given = self._given(args)
+        given = self.given(args)
         try:
             configs = [(file, read_config(file)) for file in self._config_files(args)]
             unknown_settings = apply_configs(self, configs, flags)
-            trained = self._trained_values(given | vars(flags).keys())
+            self.chosen = given | vars(flags).keys()
+            trained = self._trained_values(self.chosen)
         except UsageError as error:
             self.error(str(error))
         vars(flags).update({name: value for name, value in trained.items() if name not in flags})
@@ -107,7 +109,7 @@ class Parser(ArgumentParser):
                 vars(flags)[action.dest] = vars(flags).pop(action.dest)
         return flags, unknown, unknown_settings
 
-    def _given(self, args: Sequence[str] | None) -> set[str]:
+    def given(self, args: Sequence[str] | None) -> set[str]:
         """Return the names of the flags that stand on a command line."""
         known = self._option_string_actions
         words = [word.split("=")[0] for word in (sys.argv[1:] if args is None else args)]

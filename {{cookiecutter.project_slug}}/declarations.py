@@ -14,7 +14,11 @@ from typing import Any
 import signals
 
 HOOKS = {"add_model_specific_args", "add_data_specific_args"}
-DECLARED = {*HOOKS, "data_name"}  # the flags, and the data that a model is made for
+# The flags, the data that a model is made for, what its best epoch is.
+DECLARED = {*HOOKS, "data_name", "monitor", "monitor_mode"}
+# {% if cookiecutter.sweeps != "none" %}
+DECLARED |= {"search_space"}
+# {% endif %}
 LIGHT = {*sys.stdlib_module_names, "args", "trainer_args"}  # imported as they are
 
 
@@ -129,7 +133,9 @@ def cut(node: ast.ClassDef) -> ast.ClassDef:
 
 
 def names_in(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement uses or defines."""
+    """Return the name of the function that a statement defines; of another one all names in it."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return {statement.name}
     return {getattr(part, "id", getattr(part, "name", "")) for part in ast.walk(statement)}
 
 

@@ -34,9 +34,9 @@ USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)
 MODELS, DATA = ("mnist", "my_model"), ("digits", "my_data")
 
 
-def program_parser() -> Parser:
+def program_parser(usage: str = USAGE, description: str = __doc__) -> Parser:
     """Return a parser with the flags that every command line has: the program's, the Trainer's, and the names."""
-    parser = Parser(add_help=False)
+    parser = Parser(usage=usage, description=description, add_help=False)
     parser.set_defaults(**TRAINER_DEFAULTS)
 
     add_program_args(parser)
@@ -74,15 +74,15 @@ def build_parser(argv: Sequence[str], program: Parser | None = None, trained: Tr
     if data_name := made_for(model):
         parser.set_defaults(data_name=data_name)
         chosen, _ = parser.parse_known_args(argv)
-    owners = dict.fromkeys(parser._option_string_actions, "main.py")
+    owners = dict.fromkeys(parser._option_string_actions, "the program")
     own = add_args(model, parser, owners)
     if not brings_data(model):
         owners = dict.fromkeys(own._option_string_actions, file_of("models", chosen.model_name)) | owners
         own = add_args(declaration("data", chosen.data_name), own, owners)
     known_elsewhere = partial(whose, model_name=chosen.model_name, data_name=chosen.data_name)
     return Parser(
-        usage=USAGE,
-        description=__doc__,
+        usage=parser.usage,
+        description=parser.description,
         parents=[own],
         conflict_handler="resolve",  # where a model's own parser has a -h
         rare=rare_flags(parser),
@@ -90,6 +90,24 @@ def build_parser(argv: Sequence[str], program: Parser | None = None, trained: Tr
         whose=known_elsewhere,
         trained=trained and flags_to_take(trained, chosen.command, common),
     )
+
+
+def trained_parser(argv: Sequence[str], program: Parser) -> tuple[Parser, str | None]:
+    """Return the parser for a command line, and the checkpoint that it names, whose flags the parser takes.
+
+    Args:
+        argv: the command line.
+        program: what ``program_parser`` returns.
+
+    Raises:
+        UsageError: the checkpoint cannot be had, or is of another model.
+    """
+    named, _ = program.parse_known_args(argv)
+    if named.resume_from_checkpoint is not None and named.ckpt_path is None:  # its name in Lightning 1.x
+        named.ckpt_path = named.resume_from_checkpoint
+    path = find_checkpoint(named)
+    trained = None if path in (None, "none") else trained_flags(path, named.command)
+    return build_parser(argv, program, trained), path
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -103,19 +121,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-"):
         argv.insert(0, "--command")
-    program = program_parser()
-    named, _ = program.parse_known_args(argv)
-    if named.resume_from_checkpoint is not None and named.ckpt_path is None:  # its name in Lightning 1.x
-        named.ckpt_path = named.resume_from_checkpoint
-    path = find_checkpoint(named)
-    if path in (None, "none"):
-        return resolve(build_parser(argv, program).parse_args(argv))
-    trained = trained_flags(path, named.command)
-    parser = build_parser(argv, program, trained)
+    parser, path = trained_parser(argv, program_parser())
     args = resolve(parser.parse_args(argv))
-    args.ckpt_path = path
-    require_more_to_do(args, parser.unlike)
-    show_difference(parser.unlike, path)
+    if parser.trained is not None:
+        args.ckpt_path = path
+        require_more_to_do(args, parser.unlike)
+        show_difference(parser.unlike, parser.trained.path)
     return args
 
 

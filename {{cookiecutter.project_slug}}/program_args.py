@@ -100,6 +100,9 @@ def add_program_args(parser: ArgumentParser) -> None:
     group.add_argument(
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
     )
+    group.add_argument(
+        "--num_threads", type=positive_int, metavar="N", help="CPU threads of each process; default: what torch takes"
+    )
     group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
     group.add_argument(
         "--track_grad_norm", type=norm_order, metavar="P", help="log the P-norm of the gradients; inf: the largest"

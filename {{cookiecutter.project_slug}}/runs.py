@@ -109,6 +109,20 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
+# {% if cookiecutter.sweeps != "none" %}
+def is_locked(run_dir: Path) -> bool:
+    """Return whether another process holds the lock of a run's directory."""
+    try:
+        with (run_dir / LOCK_FILE).open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except (OSError, AttributeError):  # no such file, or nobody has locks here
+        return False
+    return False
+
+
+# {% endif %}
 def owner(file: IO[str]) -> str:
     """Return who holds a lock, as the lock file says."""
     file.seek(0)

@@ -138,6 +138,8 @@ def build(
             them, or the directory holds a run.
     """
     hush_lightning()
+    if args.num_threads is not None:
+        torch.set_num_threads(args.num_threads)
     pl.seed_everything(args.seed, workers=True, verbose=False)
     model = modules.build("models", args.model_name, args)
     data = None if brings_data(type(model)) else modules.build("data", args.data_name, args)

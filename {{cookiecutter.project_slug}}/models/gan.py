@@ -87,6 +87,16 @@ class GoodGAN(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=1e-3, help="step size of both Adams")
         return parser
 
+    # {% if cookiecutter.sweeps != "none" %}
+    @staticmethod
+    def search_space(trial: Any) -> None:
+        """Draw what a sweep searches."""
+        trial.suggest_int("encoder_layers", 2, 16)
+        trial.suggest_categorical("width", [64, 128, 256])
+        trial.suggest_float("gradient_penalty", 0.1, 10.0, log=True)
+        trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+
+    # {% endif %}
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
         """Build both networks."""
         super().__init__()

@@ -27,6 +27,15 @@ class LitMNIST(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=3e-3, help="step size of Adam")
         return parser
 
+    # {% if cookiecutter.sweeps != "none" %}
+    @staticmethod
+    def search_space(trial: Any) -> None:
+        """Draw what a sweep searches."""
+        trial.suggest_int("layer_1_dim", 32, 512, log=True)
+        trial.suggest_int("layer_2_dim", 32, 512, log=True)
+        trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+
+    # {% endif %}
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
         """Build the layers. ``hparams`` goes into every checkpoint and comes back from it as a dict."""
         super().__init__()

@@ -34,6 +34,15 @@ class MyModel(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=1e-2, help="step size of Adam")
         return parser
 
+    # {% if cookiecutter.sweeps != "none" %}
+    @staticmethod
+    def search_space(trial: Any) -> None:
+        """Draw what a sweep searches."""
+        # Add those of your flags that are worth searching, under their own names: suggest_int, suggest_float with
+        # log=True for what spans orders of magnitude, suggest_categorical(name, [values]).
+        trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+
+    # {% endif %}
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
         """Build the layers."""
         super().__init__()

@@ -6,7 +6,6 @@ first that it takes; data that would have to be downloaded are left out until th
 
 import io
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -244,48 +243,6 @@ def test_its_checkpoint_alone_is_tested(model_name):
         args = parse_args(["test", *SHORT, "--ckpt_path", "run/checkpoints/last.ckpt"])
         require(args.model_name == model_name, f"the checkpoint says it is of {args.model_name}")
         evaluate(args, Path("tested"))
-
-
-class Draws:
-    """Stands in for an Optuna trial: draws the ends of each range, then values between them."""
-
-    def __init__(self, number):
-        self.random = random.Random(number)
-        self.share = {0: 0.0, 1: 1.0}.get(number)
-        self.values = {}
-
-    def draw(self, name, value):
-        return self.values.setdefault(name, value)
-
-    def suggest_float(self, name, low, high, *, step=None, log=False):
-        require(low <= high and not (log and low <= 0), f"{name}: {low} to {high} is no range")
-        share = self.random.random() if self.share is None else self.share
-        return self.draw(name, low * (high / low) ** share if log else low + (high - low) * share)
-
-    def suggest_int(self, name, low, high, *, step=1, log=False):
-        require(low <= high and not (log and low <= 0), f"{name}: {low} to {high} is no range")
-        share = self.random.random() if self.share is None else self.share
-        return self.draw(name, low + round((high - low) * share) // step * step)
-
-    def suggest_categorical(self, name, choices):
-        return self.draw(name, self.random.choice(list(choices)))
-
-
-@of_each_file
-def test_its_search_space_is_legal(folder, name):
-    with promise(file_of(folder, name), "every draw of its search space is legal", "search_space beside the flags"):
-        module_class = load(folder, name)
-        if not hasattr(module_class, "search_space"):
-            pytest.skip("it has none")
-        choice = ["--model_name", name] if folder == "models" else ["--model_name", plain_model(), "--data_name", name]
-        for number in range(8):
-            trial = Draws(number)
-            module_class.search_space(trial)
-            require(trial.values, "it draws nothing")
-            args = parse_args([*choice, *(f"--{flag}={value}" for flag, value in trial.values.items())])
-            read = {flag: getattr(args, flag) for flag in trial.values}
-            require(read == trial.values, f"{trial.values} is read as {read}")
-            modules.build(folder, name, args)
 
 
 @of_each_model

@@ -194,7 +194,7 @@ def test_no_model_takes_a_flag_of_the_program_away(root, monkeypatch, flag):
         + MODEL.format("Net").replace(" pass", "")
         + FLAGS.replace('"--width"', "FLAG").replace("WIDTH", "1")
     )
-    with pytest.raises(UsageError, match=rf"models/greedy\.py declares {flag}, which main\.py has"):
+    with pytest.raises(UsageError, match=rf"models/greedy\.py declares {flag}, which the program has"):
         parse_args(["--model_name", "greedy", "--data_name", "some"])
 
 

@@ -1,0 +1,37 @@
+"""Checkpoints that are kept: those of the best trials."""
+
+import shutil
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from runs import CHECKPOINTS
+from sweeps.claims import Claims
+
+
+def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
+    """Remove the checkpoints of runs that are over, but for those of the best trials.
+
+    Args:
+        claims: knows the trials.
+        number: of the trial that has just ended: only it, and the one whose place it took, are looked at.
+    """
+    finished = [trial for trial in claims.trials() if trial.state.is_finished()]
+    keep = best_numbers(claims, finished)
+    others = [trial for trial in finished if trial.number not in keep]
+    if number is not None:
+        before = best_numbers(claims, [trial for trial in finished if trial.number != number])
+        others = [trial for trial in others if trial.number in {number, *before}]
+    for trial in others:
+        for folder in (claims.run_dir(trial), *claims.run_dir(trial).glob("*/")):
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def best_numbers(claims: Claims, finished: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of those trials that keep their checkpoints: the best, or the Pareto front."""
+    if len(claims.sweep.metrics) > 1:
+        return {trial.number for trial in claims.study.best_trials}
+    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+    sign = 1 if claims.sweep.directions[0] == "minimize" else -1
+    ranked = sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    return {trial.number for trial in ranked[: claims.sweep.args.keep_top]}

@@ -1,0 +1,179 @@
+"""What a sweep has found: a page that needs no other file, the same figures as PNG, a table of all trials."""
+
+import csv
+import html
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from files import whole_file
+from sweeps.claims import MINE
+from sweeps.sweep import shell_line
+
+PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
+SHOWN = 10  # trials in the table of the page
+HTML = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }}
+pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto }} h2 {{ margin-top: 2.5rem }}
+</style></head><body>
+<h1>{title}</h1><p>{summary}</p>
+{body}
+</body></html>
+"""
+
+
+def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path) -> Path:
+    """Write report.html, the figures as PNG and trials.csv, and return the page.
+
+    Args:
+        study: Optuna's.
+        metrics: names of its values.
+        directory: where they go.
+    """
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    with whole_file(directory / TABLE) as file:
+        file.write(table(study, metrics).encode())
+    parts = [best_part(study, metrics), ranking_part(study, metrics)]
+    parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in figures(study, metrics, directory / FIGURES)]
+    page = HTML.format(title=html.escape(study.study_name), summary=html.escape(summary(study)), body="\n".join(parts))
+    with whole_file(directory / PAGE) as file:
+        file.write(page.encode())
+    return directory / PAGE
+
+
+def summary(study: optuna.Study) -> str:
+    """Return how many trials there are of each kind."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    counts = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
+    return f"{len(states)} trials: {', '.join(counts)}" if states else "no trials yet"
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the complete trials, the best first; with several metrics those of the Pareto front first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(study.directions) > 1:
+        front = {trial.number for trial in study.best_trials} if complete else set()
+        return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
+    sign = 1 if study.directions[0] == StudyDirection.MINIMIZE else -1
+    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def best(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the best trial; with several metrics the Pareto front."""
+    found = ranked(study)
+    if len(study.directions) == 1:
+        return found[:1]
+    return found[: len(study.best_trials)] if found else []
+
+
+def line_of(trial: FrozenTrial) -> str:
+    """Return the command line that repeats the run of a trial."""
+    return shell_line(trial.user_attrs.get(MINE, {}).get("command", []))
+
+
+def table(study: optuna.Study, metrics: tuple[str, ...]) -> str:
+    """Return all trials as CSV: number, state, metrics, values searched, seconds, error, command line."""
+    trials = study.get_trials(deepcopy=False)
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["trial", "state", *metrics, *names, "seconds", "error", "command"])
+    for trial in trials:
+        values = [repr(value) for value in trial.values or []] or [""] * len(metrics)
+        drawn = [trial.params.get(name, "") for name in names]
+        seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
+        error = trial.user_attrs.get("error", "")
+        writer.writerow([trial.number, trial.state.name.lower(), *values, *drawn, seconds, error, line_of(trial)])
+    return text.getvalue()
+
+
+def best_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
+    """Return the part of the page on the best trials."""
+    parts = []
+    for trial in best(study):
+        values = ", ".join(f"{metric} {value:.6g}" for metric, value in zip(metrics, trial.values, strict=True))
+        parts.append(f"<p>Trial {trial.number}: {html.escape(values)}</p><pre>{html.escape(line_of(trial))}</pre>")
+    title = "The best trial" if len(metrics) == 1 else "Pareto front"
+    return f"<h2>{title}</h2>\n" + ("\n".join(parts) or "<p>No trial is complete.</p>")
+
+
+def ranking_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
+    """Return the part of the page with the first of the ranking, and what failed."""
+    trials = ranked(study)[:SHOWN]
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    rows = [["trial", *metrics, *names]]
+    for trial in trials:
+        shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in trial.params.values()]
+        drawn = dict(zip(trial.params, shown, strict=True))
+        rows.append(
+            [str(trial.number), *(f"{value:.6g}" for value in trial.values), *(drawn.get(name, "") for name in names)]
+        )
+    cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    errors = [f"<li>{trial.number}: {html.escape(trial.user_attrs.get('error', 'no reason'))}</li>" for trial in failed]
+    return (
+        "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+        f"<p>All of them, with their command lines: {TABLE}</p>"
+        + (f"<h2>Failed</h2><ul>{''.join(errors)}</ul>" if errors else "")
+    )
+
+
+def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield a title and the HTML of each figure; write the same as PNG into ``folder``."""
+    import matplotlib
+    import plotly.io
+    from optuna import visualization
+    from optuna.visualization import matplotlib as pictures
+
+    matplotlib.use("Agg")  # no window
+    from matplotlib import pyplot
+
+    library: Any = True  # the first figure brings the script for all
+    for title, name, options in plots(study, metrics):
+        try:
+            figure = getattr(visualization, f"plot_{name}")(study, **options)
+            axes: Any = getattr(pictures, f"plot_{name}")(study, **options)
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            yield title, f"<p>Not yet: {html.escape(str(error))}</p>"
+            continue
+        yield title, plotly.io.to_html(figure, include_plotlyjs=library, full_html=False, div_id=slug(title))
+        library = False
+        picture = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
+        picture.set_size_inches(10, 6)
+        with whole_file(folder / f"{slug(title)}.png") as file:
+            picture.savefig(file, format="png", dpi=120, bbox_inches="tight")
+        pyplot.close("all")
+
+
+def slug(title: str) -> str:
+    """Return a title as the name of a file."""
+    return "".join(sign if sign.isalnum() else "_" for sign in title.lower()).strip("_")
+
+
+def plots(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the title of each figure, Optuna's name for it, and its options."""
+    if len(metrics) > 1:
+        yield "Pareto front", "pareto_front", {"target_names": list(metrics)}
+    else:
+        yield "Intermediate values", "intermediate_values", {}
+    for number, metric in enumerate(metrics):
+        target = None if len(metrics) == 1 else value_of(number)
+        of_metric = "" if len(metrics) == 1 else f" of {metric}"
+        options = {"target": target, "target_name": metric}
+        yield f"History{of_metric}", "optimization_history", options
+        yield f"Importances{of_metric}", "param_importances", options
+        yield f"Parallel coordinates{of_metric}", "parallel_coordinate", options
+        yield f"Slices{of_metric}", "slice", options
+
+
+def value_of(number: int) -> Callable[[FrozenTrial], float]:
+    """Return a function that takes one of several values of a trial."""
+    return lambda trial: float(trial.values[number])

@@ -1,0 +1,159 @@
+"""Worker processes: each is started once, and runs one trial after the other."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+import signals
+from args import RunError
+from modules import ROOT
+from sweeps.claims import MOST_DEATHS, Claims
+from sweeps.kept import keep_checkpoints
+from sweeps.sweep import Sweep
+
+NUMBER = "SWEEP_WORKER"  # environment variable: which worker a process is
+POLL = 0.1  # seconds between looks at the workers
+LOOK = 1.0  # and at the study
+LOGS = "logs"
+
+
+def number() -> int | None:
+    """Return which worker this process is, or None if it is not one."""
+    return int(os.environ[NUMBER]) if NUMBER in os.environ else None
+
+
+class Workers:
+    """Starts workers, and again those that are killed.
+
+    Args:
+        sweep: what the command line says.
+        argv: the command line.
+        claims: knows what is to be done.
+    """
+
+    def __init__(self, sweep: Sweep, argv: list[str], claims: Claims) -> None:
+        """Start none yet."""
+        self.sweep, self.argv, self.claims = sweep, argv, claims
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.deaths, self.finished = 0, 0
+
+    def run(self, progress: Callable[[], None]) -> None:
+        """Run trials until there are as many as asked for.
+
+        Args:
+            progress: called every now and then.
+
+        Raises:
+            Stopped: a signal has arrived; the workers have saved and ended.
+            RunError: workers cannot work.
+        """
+        try:
+            with signals.waiting():
+                self._run(progress)
+        finally:
+            for process in self.processes.values():
+                process.kill()  # nothing is lost
+                process.wait()
+
+    def _run(self, progress: Callable[[], None]) -> None:
+        looked, told, missing = 0.0, False, True
+        while self.processes or missing:
+            for worker, process in list(self.processes.items()):
+                if process.poll() is not None:
+                    del self.processes[worker]
+                    self.require_sense(worker, process.returncode)
+                    looked = 0.0
+            received = signals.received()
+            if received is not None and not told:
+                told = True
+                for process in self.processes.values():
+                    process.send_signal(signal.SIGTERM)
+            if received is not None and not self.processes:
+                return
+            if monotonic() - looked > LOOK:
+                looked = monotonic()
+                progress()
+                missing = self.is_unfinished()
+                free = sorted(set(range(self.sweep.args.workers)) - self.processes.keys())
+                if received is None and free and self.claims.is_more_to_do():
+                    for worker in free if not self.processes else free[:1]:
+                        self.start(worker)
+            sleep(POLL)
+
+    def is_unfinished(self) -> bool:
+        """Return whether trials run elsewhere, or wait."""
+        trials = self.claims.trials()
+        return not self.claims.failures(trials) and any(not trial.state.is_finished() for trial in trials)
+
+    def start(self, worker: int) -> None:
+        """Start a worker; what it prints goes to its log."""
+        log = log_of(self.sweep, worker)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, NUMBER: str(worker)}
+        with log.open("ab") as output:
+            # In a session of its own, so that Ctrl-C comes here alone; its standard input ends when this process does.
+            self.processes[worker] = subprocess.Popen(
+                [sys.executable, str(ROOT / "sweep_optuna.py"), *self.argv],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def require_sense(self, worker: int, status: int) -> None:
+        """Raise RunError if workers end again and again and no trial does."""
+        finished = sum(trial.state.is_finished() for trial in self.claims.trials())
+        if finished > self.finished or status == 0:
+            self.deaths, self.finished = 0, finished
+            return
+        self.deaths += 1
+        log = log_of(self.sweep, worker)
+        lines = log.read_text(errors="replace").strip().splitlines() or [f"exit status {status}"]
+        # What it says itself would be the same at the next start.
+        if signals.received() is None and (status in (1, 2) or self.deaths > MOST_DEATHS):
+            raise RunError(f"worker {worker}: {lines[-1].partition('error: ')[2] or lines[-1]} (see {log})")
+
+
+def log_of(sweep: Sweep, worker: int) -> Path:
+    """Return the file for what a worker prints."""
+    return sweep.directory / LOGS / f"worker-{worker}.log"
+
+
+def end_with_parent() -> None:
+    """End this worker tidily when the process that started it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def work(claims: Claims, worker: int) -> None:
+    """Run trials until there is none to be had.
+
+    Raises:
+        Stopped: a signal has arrived; the trial under way has saved and waits for the next start.
+    """
+    from sweeps.trials import deal_devices, run_trial  # torch
+
+    end_with_parent()
+    more = deal_devices(worker, Namespace(**{**vars(claims.sweep.flags), "workers": claims.sweep.args.workers}))
+    gc.freeze()  # what is there now stays: it need not be looked through after each trial
+    while True:
+        with signals.waiting():
+            claimed = claims.claim(more)
+        if claimed is None:
+            return
+        trial, drawn = claimed
+        run_trial(claims, trial, drawn, more)
+        keep_checkpoints(claims, trial.number)
