@@ -20,7 +20,8 @@ from sweeps.sweep import Sweep
 
 BEAT = 20.0  # seconds between the signs of life of a running trial
 GRACE = 120.0  # seconds without one, after which a worker on another machine counts as dead
-MOST_DEATHS = 10  # of workers in one trial, after which it is not tried again
+MOST_DEATHS = 5  # of workers in one trial, after which it is not tried again
+DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in it
 MINE = "worker"  # user attribute of a trial: who runs it, where, and the command line that repeats it
 
 
@@ -60,7 +61,8 @@ class Claims:
             for trial in trials:
                 if trial.state == TrialState.RUNNING and self.is_abandoned(trial):
                     self.give_back(trial)
-            waiting = [trial.number for trial in self.trials() if trial.state == TrialState.WAITING]
+                    trials = self.trials()
+            waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
             if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
                 return None
             number = min(waiting, default=len(trials))
@@ -81,10 +83,17 @@ class Claims:
         own = now.user_attrs.get(MINE, {})
         return now.state == TrialState.RUNNING and all(own.get(name) == value for name, value in myself().items())
 
+    def count_death(self, pid: int) -> None:
+        """Note that a worker that this process had started was killed in the middle of a trial, if it was."""
+        for trial in self.trials():
+            owner = trial.user_attrs.get(MINE, {})
+            if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
+                deaths = trial.user_attrs.get(DEATHS, 0) + 1
+                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, deaths)
+
     def give_back(self, trial: FrozenTrial) -> None:
         """Let a trial of a dead worker wait for another; where too many have died of it, let it fail."""
-        deaths = trial.user_attrs.get("deaths", 0) + 1
-        self.storage.set_trial_user_attr(trial._trial_id, "deaths", deaths)
+        deaths = trial.user_attrs.get(DEATHS, 0)
         if deaths < MOST_DEATHS:
             self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         else:

@@ -6,6 +6,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Sweep:
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of the study: as given, or made from the model and all that defines the sweep."""
         text = json.dumps(self.definition(), sort_keys=True)

@@ -20,7 +20,7 @@ from sweeps.sweep import Sweep
 
 NUMBER = "SWEEP_WORKER"  # environment variable: which worker a process is
 POLL = 0.1  # seconds between looks at the workers
-LOOK = 1.0  # and at the study
+LOOK = 2.0  # and at the study
 LOGS = "logs"
 
 
@@ -68,6 +68,8 @@ class Workers:
             for worker, process in list(self.processes.items()):
                 if process.poll() is not None:
                     del self.processes[worker]
+                    if process.returncode < 0:
+                        self.claims.count_death(process.pid)
                     self.require_sense(worker, process.returncode)
                     looked = 0.0
             received = signals.received()
@@ -150,8 +152,14 @@ def work(claims: Claims, worker: int) -> None:
     more = deal_devices(worker, Namespace(**{**vars(claims.sweep.flags), "workers": claims.sweep.args.workers}))
     gc.freeze()  # what is there now stays: it need not be looked through after each trial
     while True:
-        with signals.waiting():
-            claimed = claims.claim(more)
+        claimed = None
+        try:
+            with signals.waiting():
+                claimed = claims.claim(more)
+        except signals.Stopped:
+            if claimed is not None:
+                claims.release(claimed[0])
+            raise
         if claimed is None:
             return
         trial, drawn = claimed
