@@ -24,17 +24,32 @@ def cookiecutter(*argv, home, **kwargs):
 
 
 def answers(**changed):
-    defaults = {"example_models": True, "license": "MIT"}
+    defaults = {"example_models": True, "license": "MIT", "sweeps": "none"}
     return defaults | changed
+
+
+def chosen_files(**changed):
+    """Return the files of the template that a project with these answers has."""
+    gone = unchosen(answers(**changed))
+    return {file for file in template_files() if not any(file == name or file.startswith(f"{name}/") for name in gone)}
+
+
+def rendered(text, sweeps):
+    """Return Python code of the template as the project has it: with what belongs to sweeps, or without."""
+    block = re.compile(r' *# \{% if cookiecutter\.sweeps != "none" %\}\n(.*?) *# \{% endif %\}\n', re.DOTALL)
+    return block.sub("" if sweeps == "none" else r"\1", text)
 
 
 @pytest.mark.parametrize(("option", "value"), options())
 def test_a_choice_removes_its_own_files_only(bake, option, value):
     project = bake(**{option: value})
-    assert project.files() == template_files() - set(unchosen(answers(**{option: value})))
+    assert project.files() == chosen_files(**{option: value})
     for file in project.files():
-        if file.endswith((".py", ".npz")):
+        if file.endswith(".npz"):
             assert (project.path / file).read_bytes() == (TEMPLATE / file).read_bytes()
+        elif file.endswith(".py"):
+            text = rendered((TEMPLATE / file).read_text(), answers(**{option: value})["sweeps"])
+            assert (project.path / file).read_text() == text
 
 
 @pytest.mark.parametrize(("option", "value"), options())
@@ -53,6 +68,13 @@ def test_without_the_examples_nothing_speaks_of_them(bake):
     for file in project.files() - {"data/digits.npz"}:
         text = (project.path / file).read_text().lower()
         assert not re.search(r"\bgan\b|litmnist|goodgan|pillow|layer_1_dim", text), file
+
+
+def test_without_sweeps_nothing_speaks_of_them(bake):
+    project = bake(sweeps="none")
+    for file in project.files() - {"data/digits.npz"}:
+        text = (project.path / file).read_text().lower()
+        assert not re.search(r"sweep|optuna|search_space|plotly", text), file
 
 
 @pytest.mark.parametrize("license_name", ["MIT", "Apache-2.0", "BSD-3-Clause", "none"])
@@ -114,7 +136,7 @@ def test_an_answer_that_cannot_work_is_refused_in_one_line(prompt, value, tmp_pa
 
 def test_questions_are_asked_in_words(tmp_path):
     """As a user at the keyboard: a name, the rest by Enter."""
-    result = cookiecutter("--output-dir", str(tmp_path), home=tmp_path, input="Deep Digits" + "\n" * 7)
+    result = cookiecutter("--output-dir", str(tmp_path), home=tmp_path, input="Deep Digits" + "\n" * 8)
     assert result.returncode == 0, result.stderr
     content = json.loads((ROOT / "cookiecutter.json").read_text())
     asked = [name for name in content if not name.startswith("_")]

@@ -112,7 +112,7 @@ BROKEN = {
     "draws_what_is_no_flag": (
         ('suggest_int("width"', 'suggest_int("depth"'),
         "test_its_search_space_is_legal",
-        "search space is legal.*unknown flag --depth.*Look at search_space",
+        "draw of its search space is legal.*unknown flag --depth.*Look at search_space",
     ),
     "draws_what_its_flag_refuses": (
         ('suggest_categorical("activation", ["relu", "gelu"])', 'suggest_categorical("activation", ["tanh"])'),
@@ -135,7 +135,8 @@ BROKEN = {
 def outcomes(project, *selection):
     """Run the contract tests; return "passed", "skipped: ..." or what is said of a failure, by test and file."""
     report = project.path / "report.xml"
-    command = ["-m", "pytest", "-q", "tests/test_contracts.py", f"--junitxml={report}", *selection]
+    files = ("tests/test_contracts.py", "tests/test_search_space.py")
+    command = ["-m", "pytest", "-q", *files, f"--junitxml={report}", *selection]
     result = project.python(*command)
     assert report.exists(), result.stdout + result.stderr
     found = {}
@@ -147,7 +148,7 @@ def outcomes(project, *selection):
 
 
 def test_a_broken_model_is_told_which_promise_and_where(bake):
-    project = bake(project_slug="broken", example_models=False)
+    project = bake(project_slug="broken", example_models=False, sweeps="optuna")
     (project.path / "models" / "sound.py").write_text(SOUND)
     for name, ((old, new), _, _) in BROKEN.items():
         assert SOUND.count(old) == 1
@@ -169,7 +170,7 @@ def test_a_broken_model_is_told_which_promise_and_where(bake):
 
 
 def test_models_of_many_kinds_keep_the_promises(bake):
-    project = bake(project_slug="public")
+    project = bake(project_slug="public", sweeps="optuna")
     shutil.copytree(PUBLIC, project.path, dirs_exist_ok=True)
     models, data = ({path.stem for path in (PUBLIC / folder).iterdir()} for folder in ("models", "data"))
     found = outcomes(project, "-k", " or ".join(models | data))

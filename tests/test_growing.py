@@ -25,13 +25,14 @@ def follow(project):
     return printed
 
 
-def test_the_page_on_growing_is_true(bake):
-    project = bake(project_slug="growing")
+@pytest.mark.parametrize("sweeps", [pytest.param("none", marks=pytest.mark.slow), "optuna"])
+def test_the_page_on_growing_is_true(bake, sweeps):
+    project = bake(project_slug="growing", sweeps=sweeps)
     before = {name: (project.path / name).read_bytes() for name in project.files()}
     printed = follow(project)
     expected = printed.pop("expected")
     *good, wrong = printed.items()
-    assert len(good) == 9, good
+    assert len(good) == (9 if sweeps == "none" else 10), good
     for line, result in good:
         assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
     assert wrong[1].returncode == 2
@@ -44,7 +45,7 @@ def test_the_page_on_growing_is_true(bake):
     assert re.search(r" 1[0-9] passed", printed['pytest -k "conv_net or shapes"'].stdout)
     # No other file was touched.
     assert {name: (project.path / name).read_bytes() for name in before} == before
-    new = {name for name in project.files() - before.keys() if not name.startswith((".pytest_cache", "runs"))}
+    new = {name for name in project.files() - before.keys() if not name.startswith((".pytest_cache", "runs", "sweeps"))}
     assert new == {"models/conv_net.py", "data/shapes.py"}
     # In completion, too.
     assert project.python("main.py", "--complete", "--model_name", "conv").stdout == "conv_net\n"

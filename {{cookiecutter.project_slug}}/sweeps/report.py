@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import optuna
@@ -18,16 +19,16 @@ from sweeps.sweep import shell_line
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
 SHOWN = 10  # trials in the table of the page
-HTML = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }}
-pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto }} h2 {{ margin-top: 2.5rem }}
+HTML = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }
+pre { background: #f4f4f4; padding: 1rem; overflow-x: auto } h2 { margin-top: 2.5rem }
 </style></head><body>
-<h1>{title}</h1><p>{summary}</p>
-{body}
+<h1>$title</h1><p>$summary</p>
+$body
 </body></html>
-"""
+""")
 
 
 def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path) -> Path:
@@ -43,7 +44,8 @@ def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path)
         file.write(table(study, metrics).encode())
     parts = [best_part(study, metrics), ranking_part(study, metrics)]
     parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in figures(study, metrics, directory / FIGURES)]
-    page = HTML.format(title=html.escape(study.study_name), summary=html.escape(summary(study)), body="\n".join(parts))
+    title, text = html.escape(study.study_name), html.escape(summary(study))
+    page = HTML.substitute(title=title, summary=text, body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
         file.write(page.encode())
     return directory / PAGE
