@@ -13,7 +13,7 @@ LAYERS = [
     ["sweeps.kept", "sweeps.progress", "sweeps.trials"],
     ["sweeps.report"],
     ["sweeps.claims"],
-    ["sweeps.studies", "sweeps.sweep"],
+    ["sweeps.ranking", "sweeps.studies", "sweeps.sweep"],
     ["sweeps.flags", "sweeps.space"],
     ["sweeps", "main"],
     ["completion", "train"],

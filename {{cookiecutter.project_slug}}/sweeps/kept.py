@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from runs import CHECKPOINTS
 from sweeps.claims import Claims
+from sweeps.ranking import best
 
 
 def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
@@ -29,9 +30,4 @@ def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
 
 def best_numbers(claims: Claims, finished: Sequence[FrozenTrial]) -> set[int]:
     """Return the numbers of those trials that keep their checkpoints: the best, or the Pareto front."""
-    if len(claims.sweep.metrics) > 1:
-        return {trial.number for trial in claims.study.best_trials}
-    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
-    sign = 1 if claims.sweep.directions[0] == "minimize" else -1
-    ranked = sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
-    return {trial.number for trial in ranked[: claims.sweep.args.keep_top]}
+    return {trial.number for trial in best(claims.study, finished, claims.sweep.args.keep_top)}

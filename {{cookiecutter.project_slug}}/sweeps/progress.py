@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from runs import CHECKPOINTS
 from sweeps.claims import MINE, Claims
-from sweeps.report import best, line_of, ranked, summary, write_report
+from sweeps.ranking import best, ranked
+from sweeps.report import line_of, summary, write_report
 
 SHOWN = 10  # trials of the table
 

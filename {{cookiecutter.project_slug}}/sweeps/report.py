@@ -10,11 +10,11 @@ from string import Template
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from files import whole_file
 from sweeps.claims import MINE
+from sweeps.ranking import best, ranked
 from sweeps.sweep import shell_line
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
@@ -56,24 +56,6 @@ def summary(study: optuna.Study) -> str:
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     counts = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
     return f"{len(states)} trials: {', '.join(counts)}" if states else "no trials yet"
-
-
-def ranked(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first; with several metrics those of the Pareto front first."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(study.directions) > 1:
-        front = {trial.number for trial in study.best_trials} if complete else set()
-        return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
-    sign = 1 if study.directions[0] == StudyDirection.MINIMIZE else -1
-    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
-
-
-def best(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the best trial; with several metrics the Pareto front."""
-    found = ranked(study)
-    if len(study.directions) == 1:
-        return found[:1]
-    return found[: len(study.best_trials)] if found else []
 
 
 def line_of(trial: FrozenTrial) -> str:
