@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
@@ -39,7 +38,6 @@ def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path)
         metrics: names of its values.
         directory: where they go.
     """
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     with whole_file(directory / TABLE) as file:
         file.write(table(study, metrics).encode())
     parts = [best_part(study, metrics), ranking_part(study, metrics)]

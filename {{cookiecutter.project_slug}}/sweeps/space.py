@@ -11,6 +11,8 @@ from args import UsageError
 from config_files import apply_configs, as_setting, settable
 
 PROBES = 40  # draws that are tried before the first trial
+# Which flags there are, how trials are compared and where they lie hangs on these.
+HELD = {"ckpt_path", "command", "config", "data_name", "default_root_dir", "model_name", "monitor", "monitor_mode"}
 PLAIN = int, float, str, bool, type(None)  # what a study can keep as it is
 
 
@@ -171,6 +173,8 @@ class Space:
                 raise UsageError(
                     f"there is nothing to search{held}; name it, as in --search learning_rate=1e-4..1e-1:log"
                 )
+            if unsearched := HELD & probe.drawn.keys():
+                raise UsageError(f"--{min(unsearched)} cannot be searched: give it, or make a sweep of each")
             with_drawn(flags, probe.drawn, parser)
 
     def grid(self) -> dict[str, list[Any]]:

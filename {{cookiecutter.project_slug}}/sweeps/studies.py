@@ -1,5 +1,7 @@
 """Optuna's part: where a study is kept, what samples and what prunes."""
 
+import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,18 +32,28 @@ LOCKS = {  # of databases: held by a connection, so gone with it
 }
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # what is used of it is under test
 
 
 def absolute(url: str) -> str:
-    """Return the URL of a storage with the whole path of its file, if it is one.
+    """Return the URL of a storage, with the whole path if it is a file.
 
     Optuna waits for ever for the lock of a journal whose path is relative, when a process is killed that holds it.
+
+    Raises:
+        UsageError: there is no such kind of storage, or its driver is not installed.
     """
     for start in (JOURNAL, "sqlite:///"):
         if url.startswith(start) and url != start:
             return start + str(Path(url.removeprefix(start)).resolve())
     if "://" not in url:
         raise UsageError(f"--storage {url} is no URL, as postgresql://USER@HOST/NAME, sqlite:///FILE or journal:FILE")
+    if url.startswith(GRPC):
+        if not re.fullmatch(r"grpc://[^/]+:\d+", url):
+            raise UsageError(f"--storage {url}: write grpc://HOST:PORT")
+    else:
+        with storage_errors(url):
+            sqlalchemy.make_url(url).get_dialect().import_dbapi()
     return url
 
 
@@ -59,7 +71,9 @@ def storage_errors(url: str) -> Iterator[None]:
     except sqlalchemy.exc.ArgumentError as error:
         raise UsageError(f"--storage {url}: {error}") from error
     except ImportError as error:
-        raise UsageError(f"--storage {shown(url)}: {error}: install its driver, such as pip install psycopg") from error
+        raise UsageError(
+            f"--storage {shown(url)}: {error} (pip install -e '.[storages]' for PostgreSQL and gRPC)"
+        ) from error
     except Exception as error:
         of_server = "RpcError" in (each.__name__ for each in type(error).__mro__)  # of grpc, which need not be there
         if not of_server and not isinstance(error, sqlalchemy.exc.SQLAlchemyError | StorageInternalError):
@@ -81,7 +95,6 @@ def open_storage(url: str) -> BaseStorage:
     """Return the storage of a URL, from ``absolute``.
 
     Raises:
-        UsageError: there is no such kind of storage, or its driver is not installed.
         RunError: it does not answer.
     """
     with storage_errors(url):
@@ -90,9 +103,7 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
         if url.startswith(GRPC):
-            host, _, port = url.removeprefix(GRPC).partition(":")
-            if not port.isdecimal():
-                raise UsageError(f"--storage {url}: write grpc://HOST:PORT")
+            host, _, port = url.removeprefix(GRPC).rpartition(":")
             return GrpcStorageProxy(host=host, port=int(port))
         is_sqlite = url.startswith("sqlite:")
         database = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SECONDS}} if is_sqlite else None)

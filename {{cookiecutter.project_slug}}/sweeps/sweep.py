@@ -154,6 +154,8 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
         raise UsageError(f"--pruner {args.pruner} needs one metric: Optuna prunes by one")
     space = Space([] if args.search_only else declared_spaces(flags), searched, held)
     space.require_legal(parser, flags)
+    if args.sampler == "grid":
+        space.grid()
     return Sweep(args, flags, words, parser, ckpt_path, space, metrics, directions)
 
 
