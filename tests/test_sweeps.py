@@ -1,0 +1,398 @@
+"""Sweeps of a baked project: killed, starved of luck, spread over workers and servers, looked at in a browser."""
+
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+
+STORM = ("--max_epochs", "4", "--limit_val_batches", "2", "--n_trials", "9", "--pruner", "none", "--keep_top", "9")
+MOODY = """
+from argparse import ArgumentParser
+import pytorch_lightning as pl
+import torch
+
+MOODS = ["good", "nan", "error", "exit", "memory", "silent"]
+
+class Moody(pl.LightningModule):
+    monitor = "val_loss"
+
+    @staticmethod
+    def add_model_specific_args(parent_parser):
+        parent_parser.add_argument("--mood", choices=MOODS, default="good")
+        parent_parser.add_argument("--loss", type=float, default=1.0)
+        return parent_parser
+
+    @staticmethod
+    def search_space(trial):
+        trial.suggest_float("loss", 0.0, 1.0)
+
+    def __init__(self, hparams):
+        super().__init__()
+        self.save_hyperparameters(hparams)
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(2))
+
+    val_dataloader = train_dataloader
+
+    def training_step(self, batch, batch_idx):
+        if self.hparams.mood == "error":
+            raise ValueError("in a bad mood")
+        if self.hparams.mood == "exit":
+            raise SystemExit("goes home")
+        if self.hparams.mood == "memory":
+            torch.empty(2**60)
+        return self.weight * (float("nan") if self.hparams.mood == "nan" else 1.0)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("extra", 1 - self.hparams.loss)
+        if self.hparams.mood != "silent":
+            self.log("val_loss", self.hparams.loss)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(bake):
+    """A project with Optuna and a model of many moods."""
+    project = bake(project_slug="sweeping", sweeps="optuna")
+    (project.path / "models" / "moody.py").write_text(MOODY)
+    return project
+
+
+@pytest.fixture
+def start(project, tmp_path):
+    """Return a function that starts a sweep in the background; what still runs at the end is killed."""
+    started = []
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
+    clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start_sweep(*argv):
+        with (tmp_path / "log.txt").open("a") as log:
+            command = [sys.executable, str(project.path / "sweep_optuna.py"), *argv]
+            started.append(
+                subprocess.Popen(
+                    command,
+                    cwd=tmp_path,
+                    env=clean,
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+        return started[-1]
+
+    yield start_sweep
+    for process in started:
+        if process.poll() is None:
+            process.kill()  # its workers see it, and end
+        process.wait()
+
+
+def url_of(folder):
+    """Return the URL of the only study below a folder, or of one that is not there."""
+    return f"sqlite:///{next(folder.glob('runs/sweeps/*/study.db'), 'file:none?mode=ro&uri=true')}"
+
+
+def study_of(folder, url=None):
+    """Return the only study below a folder, or in a storage."""
+    return optuna.load_study(study_name=None, storage=url or url_of(folder))
+
+
+def trials_now(folder, url=None):
+    """Return the numbers of the trials that there are now, and their states; this makes no table, as Optuna would."""
+    engine = sqlalchemy.create_engine(url or url_of(folder), poolclass=sqlalchemy.NullPool)
+    with suppress(sqlalchemy.exc.SQLAlchemyError), engine.connect() as connection:
+        return dict(connection.execute(sqlalchemy.text("SELECT number, state FROM trials")).all())
+    return {}
+
+
+def running(folder, url=None):
+    """Return the numbers of the trials that run now."""
+    return {number for number, state in trials_now(folder, url).items() if state == "RUNNING"}
+
+
+def workers_of(process):
+    """Return the processes that a sweep has started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
+
+def wait_until(condition, process, seconds=120):
+    """Wait for a condition, or the end of a process."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline and not condition():
+        time.sleep(0.02)
+
+
+def log_of(folder):
+    logs = [folder / "log.txt", *folder.glob("runs/sweeps/*/logs/*")]
+    return "\n".join(f"{path}:\n{path.read_text()}" for path in logs)
+
+
+def repeated(project, folder, line):
+    """Run the line that repeats a trial; return the metrics of its run."""
+    before = set(folder.glob("runs/2*"))
+    words = shlex.split(line)
+    assert words[:2] == ["python", "main.py"]
+    result = project.python("main.py", *words[2:], cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (run,) = set(folder.glob("runs/2*")) - before
+    return json.loads((run / "metrics.json").read_text())
+
+
+def same_as_repeated(project, folder, trial):
+    """Hold the value of a trial against the run that its line makes, to the last bit."""
+    owner = trial.user_attrs["worker"]
+    line = shlex.join(["python", "main.py", *owner["command"]])
+    assert repeated(project, folder, line)["val_loss"] == trial.value
+
+
+def storm(start, folder, *words, workers, kills, seed, url=None, victims=("worker", "worker", "sweep", "interrupt")):
+    """Run a sweep to its end while its processes are killed; return the study, and which trials were hit."""
+    chance = random.Random(seed)
+    struck, process = set(), start(*words, "--workers", str(workers))
+    for kill in range(kills):
+        victim = victims[kill % len(victims)]
+
+        def is_going(process=process):
+            saved = any(folder.glob("runs/sweeps/*/trials/*/checkpoints/last.ckpt"))
+            return saved and workers_of(process) and running(folder, url)
+
+        wait_until(is_going, process)
+        time.sleep(chance.uniform(0, 1.5))
+        if process.poll() is not None:
+            break
+        hit = running(folder, url)
+        if victim == "worker":
+            for pid in workers_of(process)[:1]:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(1)
+            continue
+        process.send_signal(signal.SIGKILL if victim == "sweep" else signal.SIGINT)
+        status = process.wait(timeout=120)
+        assert status in ((-signal.SIGKILL,) if victim == "sweep" else (-signal.SIGINT, 130, 0)), log_of(folder)
+        struck |= hit
+        process = start(*words, "--workers", str(workers))
+    assert process.wait(timeout=400) == 0, log_of(folder)
+    return study_of(folder, url), struck
+
+
+def require_whole(study, count):
+    """Hold a study against what was asked for: so many trials, each complete, none twice."""
+    trials = study.get_trials(deepcopy=False)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * count
+    assert [trial.number for trial in trials] == list(range(count))
+    assert len({str(trial.params) for trial in trials}) == count
+
+
+def test_four_workers_killed_at_any_time_lose_no_trial_and_make_none_too_many(project, start, tmp_path):
+    study, struck = storm(start, tmp_path, *STORM, workers=4, kills=4, seed=1)
+    require_whole(study, 9)
+    assert struck
+    # A trial that was killed and went on has the value of one that was not.
+    trials = study.get_trials(deepcopy=False)
+    same_as_repeated(project, tmp_path, trials[min(struck)])
+    assert len(list(tmp_path.glob("runs/sweeps/*/trials/*"))) == 9
+    # Nothing runs any more.
+    owners = {trial.user_attrs["worker"]["pid"] for trial in trials}
+    assert not [pid for pid in owners if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_a_long_storm(start, tmp_path, seed):
+    study, _ = storm(start, tmp_path, *STORM, workers=random.Random(seed).randint(1, 4), kills=10, seed=seed)
+    require_whole(study, 9)
+
+
+@pytest.mark.slow
+def test_a_journal_survives_as_well(start, tmp_path):
+    url = f"journal:{tmp_path}/shared/journal.log"
+    words = [*STORM, "--storage", "journal:shared/journal.log"]
+    process, kills = start(*words, "--workers", "2"), 0
+    while kills < 4:
+        time.sleep(6)
+        if process.poll() is not None:
+            break
+        process.send_signal([signal.SIGKILL, signal.SIGINT][kills % 2])
+        process.wait(timeout=120)
+        process, kills = start(*words, "--workers", "2"), kills + 1
+    assert process.wait(timeout=400) == 0, log_of(tmp_path)
+    backend = optuna.storages.journal.JournalFileBackend(url.removeprefix("journal:"))
+    require_whole(optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend)), 9)
+
+
+@pytest.fixture
+def postgresql(tmp_path):
+    """The URL of an empty database on a PostgreSQL server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "/none")]
+    if not found[-1].exists():
+        pytest.skip("PostgreSQL is not installed")
+    programs, folder, port = found[-1].parent, Path("/tmp") / f"pg-{os.getpid()}", free_port()
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    folder.mkdir()
+    try:
+        if as_user:
+            shutil.chown(folder, "postgres")
+
+        def command(*argv):
+            subprocess.run([*as_user, *argv], check=True, capture_output=True, timeout=120, cwd="/")
+
+        command(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "postgres")
+        options = f"-p {port} -k {folder} -h 127.0.0.1"
+        control = [str(programs / "pg_ctl"), "-D", str(folder / "data"), "-w", "-l", str(folder / "log")]
+        command(*control, "-o", options, "start")
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        command(*control, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def test_workers_share_a_postgresql_server(project, start, tmp_path, postgresql):
+    """Two sweeps begun at once, as on two machines, one of them killed; and the server's refusal in one line."""
+    words = [*STORM, "--n_trials", "8", "--storage", postgresql]
+    first, second = start(*words), start(*words)
+    wait_until(lambda: "COMPLETE" in trials_now(tmp_path, postgresql).values(), first)
+    first.kill()
+    first.wait()
+    third = start(*words)
+    assert [second.wait(timeout=300), third.wait(timeout=300)] == [0, 0], log_of(tmp_path)
+    require_whole(study_of(tmp_path, postgresql), 8)
+    wrong = postgresql.replace("/postgres", "/nothing").replace("postgres@", "me:secret@")
+    result = project.python("sweep_optuna.py", *STORM, "--storage", wrong, cwd=tmp_path)
+    assert result.returncode == 1
+    assert re.fullmatch(r"sweep_optuna\.py: error: --storage postgresql\S+: .*nothing is lost.*\n", result.stderr)
+    assert "secret" not in result.stderr
+
+
+@pytest.mark.slow
+def test_workers_share_a_grpc_proxy(project, start, tmp_path):
+    port = free_port()
+    script = (
+        "import optuna\n"
+        f"storage = optuna.storages.RDBStorage('sqlite:///{tmp_path}/behind.db')\n"
+        f"optuna.storages.run_grpc_proxy_server(storage, host='127.0.0.1', port={port})\n"
+    )
+    server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answers(port), server)
+        words = [*STORM, "--n_trials", "5", "--workers", "2", "--storage", f"grpc://127.0.0.1:{port}"]
+        assert start(*words).wait(timeout=300) == 0, log_of(tmp_path)
+        require_whole(study_of(tmp_path, f"sqlite:///{tmp_path}/behind.db"), 5)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def sweep(project, cwd, *words, status=0):
+    result = project.python("sweep_optuna.py", *words, cwd=cwd)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result
+
+
+def test_a_trial_that_fails_says_why_and_the_others_go_on(project, tmp_path):
+    moods = ("--model_name", "moody", "--max_epochs", "1", "--sampler", "grid", "--search_only", "--search")
+    result = sweep(project, tmp_path, *moods, "mood=good,nan,error,exit,memory,silent", "loss=0.5")
+    study = study_of(tmp_path)
+    said = {trial.params["mood"]: trial.user_attrs.get("error", "") for trial in study.trials}
+    assert said["good"] == ""
+    for mood, reason in (
+        ("nan", "not finite|not a number|NaN|nan"),
+        ("error", "ValueError: in a bad mood"),
+        ("exit", "goes home"),
+        ("memory", "memory|allocate"),
+        ("silent", "could not find the monitored key.*val_loss|val_loss.*could not find"),
+    ):
+        assert re.search(reason, said[mood]), said
+        assert f"failed (mood={mood} loss=0.5): {said[mood]}" in result.stdout
+    assert "6 trials: 1 complete, 5 fail" in result.stdout
+    page = next(tmp_path.glob("runs/sweeps/*/report.html")).read_text()
+    assert "ValueError: in a bad mood" in page
+    assert list(tmp_path.glob("runs/sweeps/*/trials/*/error.txt"))
+    # Too many in a row, and it ends with the reason; the same command tries the rest.
+    words = [*moods, "mood=error", "loss=0.1,0.2,0.3,0.4", "--max_failures", "2"]
+    for left in (2, 0):
+        result = sweep(project, tmp_path, *words, status=1)
+        last = result.stderr.splitlines()[-1]
+        assert "2 trials in a row have failed, the last with: " in last
+        assert "ValueError: in a bad mood" in last
+        assert "Traceback" not in result.stderr
+        (directory,) = [
+            path for path in (tmp_path / "runs/sweeps").iterdir() if len(list(path.glob("trials/*"))) == 4 - left
+        ]
+    assert len(list(directory.glob("trials/*"))) == 4
+
+
+def test_pruners_end_bad_trials_early(project, tmp_path):
+    words = ["--model_name", "moody", "--max_epochs", "4", "--sampler", "grid"]
+    values = ",".join(str(number / 10) for number in range(9))
+    for pruner in ("median", "none"):
+        sweep(project, tmp_path, *words, "--search", f"loss={values}", "--pruner", pruner, "--study_name", pruner)
+        study = study_of(tmp_path, f"sqlite:///{tmp_path}/runs/sweeps/{pruner}/study.db")
+        pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+        assert bool(pruned) == (pruner == "median")
+        for trial in study.trials:
+            assert len(trial.intermediate_values) == (4 if trial.state == TrialState.COMPLETE else 1)
+            assert list(trial.intermediate_values.values()) == pytest.approx(
+                [trial.params["loss"]] * len(trial.intermediate_values)
+            )
+        assert study.best_value == 0.0
+
+
+def test_several_metrics_give_a_front(project, tmp_path):
+    words = ["--model_name", "moody", "--max_epochs", "1", "--sampler", "grid", "--search", "loss=0.2,0.4,0.6"]
+    metrics = ["--monitor", "val_loss,extra", "--direction"]
+    result = sweep(project, tmp_path, *words, *metrics, "minimize,minimize")
+    assert result.stdout.count("on the front: trial") == 3
+    page = next(tmp_path.glob("runs/sweeps/*/report.html")).read_text()
+    assert "<h2>Pareto front</h2>" in page
+    result = sweep(project, tmp_path, *words, *metrics, "minimize,maximize", "--study_name", "other")
+    assert result.stdout.count("on the front: trial") == 1
+
+
+def test_the_dashboard_shows_the_study(project, tmp_path):
+    sweep(project, tmp_path, "--model_name", "moody", "--max_epochs", "1", "--n_trials", "2", "--study_name", "shown")
+    port = free_port()
+    file = tmp_path / "runs/sweeps/shown/study.db"
+    command = [str(Path(sys.executable).with_name("optuna-dashboard")), f"sqlite:///{file}", "--port", str(port)]
+    with (tmp_path / "dashboard.txt").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: answers(port), server)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=30) as answer:
+            (study,) = json.load(answer)["study_summaries"]
+        assert study["study_name"] == "shown"
+    finally:
+        server.kill()
+        server.wait()
