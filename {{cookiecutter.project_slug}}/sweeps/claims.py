@@ -14,14 +14,14 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from runs import is_locked
+from runs import CHECKPOINTS, LAST, is_locked
 from sweeps import studies
 from sweeps.sweep import Sweep
 
 BEAT = 20.0  # seconds between the signs of life of a running trial
 GRACE = 120.0  # seconds without one, after which a worker on another machine counts as dead
-MOST_DEATHS = 5  # of workers in one trial, after which it is not tried again
-DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in it
+MOST_DEATHS = 5  # of workers in one trial, at one checkpoint, after which it is not tried again
+DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in it since when it last saved
 MINE = "worker"  # user attribute of a trial: who runs it, where, and the command line that repeats it
 
 
@@ -88,12 +88,14 @@ class Claims:
         for trial in self.trials():
             owner = trial.user_attrs.get(MINE, {})
             if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
-                deaths = trial.user_attrs.get(DEATHS, 0) + 1
-                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, deaths)
+                saved = [path.stat().st_mtime for path in checkpoints_of(self.run_dir(trial))]
+                before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
+                count = before["count"] + 1 if before["saved"] == saved else 1
+                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
 
     def give_back(self, trial: FrozenTrial) -> None:
         """Let a trial of a dead worker wait for another; where too many have died of it, let it fail."""
-        deaths = trial.user_attrs.get(DEATHS, 0)
+        deaths = trial.user_attrs.get(DEATHS, {"count": 0})["count"]
         if deaths < MOST_DEATHS:
             self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         else:
@@ -169,6 +171,11 @@ class Claims:
         finally:
             over.set()
             thread.join()
+
+
+def checkpoints_of(run_dir: Path) -> list[Path]:
+    """Return the last checkpoint of a run, if it has one: of a run in processes of main.py it lies a folder deeper."""
+    return [*run_dir.glob(f"{CHECKPOINTS}/{LAST}"), *run_dir.glob(f"*/{CHECKPOINTS}/{LAST}")]
 
 
 @cache

@@ -27,8 +27,8 @@ from args import RunError, UsageError
 from callbacks import of_validation
 from loops import RunCallback
 from modules import ROOT, said
-from runs import CHECKPOINTS, LAST, LOCK_FILE, METRICS_FILE, is_over, locked
-from sweeps.claims import Claims
+from runs import LOCK_FILE, METRICS_FILE, is_over, locked
+from sweeps.claims import Claims, checkpoints_of
 from train import train
 
 POLL = 0.5  # seconds between looks at the metrics of a run in processes of its own
@@ -86,11 +86,6 @@ def locked_run(run_dir: Path) -> Iterator[None]:
                 elif path.name != LOCK_FILE:
                     path.unlink()
         yield
-
-
-def checkpoints_of(run_dir: Path) -> list[Path]:
-    """Return the last checkpoint of a run, if it has one: of a run in processes of main.py it lies a folder deeper."""
-    return [*run_dir.glob(f"{CHECKPOINTS}/{LAST}"), *run_dir.glob(f"*/{CHECKPOINTS}/{LAST}")]
 
 
 def outcome(

@@ -232,6 +232,19 @@ def test_a_trial_that_kills_its_workers_fails_at_last(claims_of):
     assert trial.user_attrs["error"].startswith(f"its process was killed {MOST_DEATHS} times")
 
 
+def test_a_trial_that_saves_between_its_deaths_goes_on(claims_of):
+    claims = claims_of("--n_trials", "1")
+    for death in range(2 * MOST_DEATHS):
+        trial, _ = claims.claim({})
+        checkpoint = claims.run_dir(trial) / "checkpoints" / "last.ckpt"
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.touch()
+        os.utime(checkpoint, (death, death))
+        trial.set_user_attr("worker", {**trial.user_attrs["worker"], "pid": (pid := dead_process())})
+        claims.count_death(pid)
+    assert claims.claim({})[0].number == 0
+
+
 def test_a_stopped_trial_waits_and_only_its_own_worker_lets_it_go(claims_of):
     claims = claims_of("--n_trials", "1")
     trial, _ = claims.claim({})
