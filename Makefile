@@ -36,6 +36,7 @@ test-slow: .venv/.ready ## Run the tests that take minutes
 
 bench: .venv/.ready ## Measure, beside what users would use instead; writes docs/benchmarks.md
 	$(BIN)/python benchmarks/command_line.py
+	$(BIN)/python benchmarks/sweeps.py
 
 check: .venv/.ready ## Lint and type-check the template, its hooks and its tests; writes nothing
 	$(BIN)/ruff check --no-cache .

@@ -5,19 +5,15 @@
 Both run in the same Python, in turns, so that a busy machine slows them alike. Exit status 1: the goal is missed.
 """
 
-import os
-import platform
 import subprocess
 import sys
-import tempfile
 from argparse import ArgumentParser
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-ROOT = Path(__file__).parents[1]
-REPORT = ROOT / "docs" / "benchmarks.md"
+from project import REPORT, baked, machine, write_section
+
 GOAL = 15  # --help against LightningCLI's fit --help
 
 LIGHTNING_CLI = """
@@ -37,14 +33,9 @@ COMMANDS = {
     "`--version`": ["main.py", "--version"],
     "Python alone, `-c pass`": ["-c", "pass"],
 }
-TEXT = """# Benchmarks
-
-Written by `make bench`. The ratios are what counts: machines differ, and these were measured in turns.
-
-## The command line
-
+TEXT = """
 `python benchmarks/command_line.py --rounds {rounds}`: wall time of a whole process, median of {rounds} and range,
-on {machine}, Python {python}, {packages}.
+on {machine}.
 LightningCLI has a small model and a data module from Lightning's demos; `main.py` is that of a baked project, with the
 model `mnist` and the data `digits`.
 
@@ -77,16 +68,13 @@ def measure(project: Path, rounds: int) -> dict[str, tuple[list[float], int]]:
 def report(taken: dict[str, tuple[list[float], int]], rounds: int) -> str:
     """Return the section of the report."""
     against = median(taken["LightningCLI, `fit --help`"][0])
-    packages = ", ".join(f"{name} {version(name)}" for name in ("pytorch-lightning", "torch", "jsonargparse"))
     rows = [
         f"| {name} | {1000 * median(times):.0f} ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
         f"| {against / median(times):.1f} | {lines} |"
         for name, (times, lines) in taken.items()
     ]
-    machine = f"{os.cpu_count()} cores ({platform.system()}, {platform.machine()})"
-    return TEXT.format(
-        rounds=rounds, machine=machine, python=platform.python_version(), packages=packages, rows="\n".join(rows)
-    )
+    on = machine("pytorch-lightning", "torch", "jsonargparse")
+    return TEXT.format(rounds=rounds, machine=on, rows="\n".join(rows))
 
 
 def main() -> None:
@@ -95,16 +83,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        bake = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--output-dir", folder]
-        subprocess.run(bake, check=True, capture_output=True, env=os.environ | {"HOME": folder})
-        (project,) = (path for path in Path(folder).iterdir() if (path / "main.py").exists())
+    with baked() as project:
         (project / "cli.py").write_text(LIGHTNING_CLI)
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it
         taken = measure(project, args.rounds)
-    text = report(taken, args.rounds)
-    args.report.write_text(text)
-    print(text)
+    write_section(args.report, "The command line", report(taken, args.rounds))
     ratio = median(taken["LightningCLI, `fit --help`"][0]) / median(taken["`--help`"][0])
     sys.exit(0 if ratio >= GOAL else f"--help is only {ratio:.1f} times faster than LightningCLI's: the goal is {GOAL}")
 

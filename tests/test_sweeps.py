@@ -20,6 +20,8 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
+from tests.conftest import ROOT
+
 STORM = ("--max_epochs", "4", "--limit_val_batches", "2", "--n_trials", "9", "--pruner", "none", "--keep_top", "9")
 MOODY = """
 from argparse import ArgumentParser
@@ -396,3 +398,80 @@ def test_the_dashboard_shows_the_study(project, tmp_path):
     finally:
         server.kill()
         server.wait()
+
+
+def resident(pid):
+    """Return how many MB of memory a process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_from_trial_to_trial(start, tmp_path):
+    """Each trial holds 6 MB of weights and optimiser: one that stayed would show."""
+    wide = ("--layer_1_dim", "600", "--layer_2_dim", "300", "--search", "learning_rate=1e-4..1e-3")
+    process = start("--max_epochs", "1", "--limit_train_batches", "2", "--n_trials", "60", "--pruner", "none", *wide)
+    held = {}
+
+    def look():
+        done = len(list(tmp_path.glob("runs/sweeps/*/trials/*/metrics.json")))
+        if workers := workers_of(process):
+            with suppress(FileNotFoundError, TypeError):
+                held[done] = resident(workers[0])
+
+    wait_until(look, process, seconds=300)
+    assert process.wait(timeout=60) == 0, log_of(tmp_path)
+    early, late = ([held[done] for done in held if low <= done < low + 15] for low in (10, 44))
+    assert early
+    assert late
+    assert max(late) - max(early) < 30, held
+
+
+@pytest.mark.slow
+def test_trials_on_two_processes_go_on_after_a_kill(start, tmp_path):
+    words = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--max_epochs", "4", "--n_trials", "2")
+    process = start(*words)
+    wait_until(lambda: any(tmp_path.glob("runs/sweeps/*/trials/*/*/checkpoints/last.ckpt")), process)
+    process.kill()
+    process.wait()
+    assert start(*words).wait(timeout=400) == 0, log_of(tmp_path)
+    require_whole(study_of(tmp_path), 2)
+    assert len(list(tmp_path.glob("runs/sweeps/*/trials/*/*/metrics.json"))) == 2
+
+
+@pytest.mark.slow
+def test_the_report_is_drawn_in_a_browser(project, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no browser is installed")
+    sweep(project, tmp_path, "--max_epochs", "2", "--limit_train_batches", "3", "--n_trials", "6")
+    (page,) = tmp_path.glob("runs/sweeps/*/report.html")
+    # Nothing is fetched from elsewhere.
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page.read_text())
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=20000",
+        f"--user-data-dir={tmp_path}/b",
+    ]
+    dumped = subprocess.run(
+        [browser, *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    for title in ("intermediate_values", "history", "importances", "parallel_coordinates", "slices"):
+        (start_of,) = [match.start() for match in re.finditer(rf'<div id="{title}"', dumped)]
+        figure = dumped[start_of:].split("<h2>")[0]
+        assert 'class="main-svg"' in figure, title
+        assert figure.count("<path") + figure.count("<rect") > 5, title
+    # The numbers are those of the study: a point of the history for each trial.
+    history = dumped[dumped.index('<div id="history"') :].split("<h2>")[0]
+    best = study_of(tmp_path).best_trial
+    assert history.count('class="point"') >= len([t for t in study_of(tmp_path).trials if t.values])
+    assert f"{best.value:.6g}" in dumped
+
+
+@pytest.mark.slow
+def test_a_sweep_is_as_fast_as_the_benchmark_asks(tmp_path):
+    command = [sys.executable, "benchmarks/sweeps.py", "--rounds", "1", "--report", str(tmp_path / "report.md")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,134 @@
+"""How many trials a minute a sweep makes, beside what users would write; writes a section of docs/benchmarks.md.
+
+    python benchmarks/sweeps.py [--rounds N] [--trials N]
+
+All make the same runs (same flags, another learning rate in each), in turns, on one CPU thread for each process. Exit
+status 1: a goal is missed.
+"""
+
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import optuna
+from project import REPORT, baked, machine, write_section
+from sqlalchemy import create_engine, text
+
+COMMANDS = {  # the script, which share of the trials it makes, flags of the sweep
+    "a process for each trial": ("process.py", 4, []),
+    "a plain loop, `study.optimize`, in one process": ("loop.py", 1, []),
+    "`sweep_optuna.py`": ("sweep_optuna.py", 1, []),
+    "`sweep_optuna.py --workers 2`": ("sweep_optuna.py", 1, ["--workers", "2"]),
+}
+GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7}  # the least ratios
+FLAGS = "--model_name mnist --max_epochs 2 --layer_1_dim 128 --layer_2_dim 256 --num_threads 1".split()
+SEARCH = "--search learning_rate=1e-4..1e-1:log --pruner none".split()
+QUIET = "--enable_progress_bar no --enable_model_summary no".split()
+PROCESS = f"""
+import subprocess, sys
+import json, optuna
+from pathlib import Path
+
+def objective(trial):
+    learning_rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+    folder = Path(sys.argv[1], str(trial.number))
+    words = [*{FLAGS + QUIET}, f"--learning_rate={{learning_rate}}", f"--default_root_dir={{folder}}"]
+    subprocess.run([sys.executable, "main.py", *words], check=True, capture_output=True)
+    return json.loads(next(folder.glob("*/metrics.json")).read_text())["val_loss"]
+
+optuna.create_study(storage=f"sqlite:///{{sys.argv[1]}}/study.db").optimize(objective, n_trials=int(sys.argv[2]))
+"""
+LOOP = f"""
+import sys
+from pathlib import Path
+import optuna
+from main import parse_args
+from train import train
+
+def objective(trial):
+    learning_rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+    args = parse_args([*{FLAGS + QUIET}, f"--learning_rate={{learning_rate}}"])
+    return train(args, Path(sys.argv[1], str(trial.number)))["val_loss"]
+
+optuna.create_study(storage=f"sqlite:///{{sys.argv[1]}}/study.db").optimize(objective, n_trials=int(sys.argv[2]))
+"""
+TEXT = """
+`python benchmarks/sweeps.py --rounds {rounds} --trials {trials}`: trials a minute, median of {rounds} and range, on
+{machine}. A trial is two epochs of `mnist` on the bundled digits with its validation, test and checkpoints; the study
+is an SQLite file. "Whole command" counts everything from the command line to its end, imports and the report of
+`sweep_optuna.py` included; "trials alone" the time from the first trial's beginning to the last one's end.
+
+| how | whole command | trials alone |
+|---|---|---|
+{rows}
+
+- Against a process for each trial: {process:.1f} times as many (whole commands; the goal is 4).
+- Against the plain loop: {loop:.2f} (trials alone; the goal is 0.95).
+- Two workers against one: {two:.2f} (trials alone; the goal is 1.7).
+"""
+
+
+def measured(project: Path, folder: Path, argv: list[str], trials: int) -> tuple[float, float]:
+    """Return the trials a minute of a command: all in all, and from the first one's beginning to the last one's end."""
+    folder.mkdir(parents=True)
+    start = perf_counter()
+    result = subprocess.run(
+        [sys.executable, *argv], cwd=project, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    whole = perf_counter() - start
+    if result.returncode:
+        sys.exit(result.stdout + result.stderr)
+    url = f"sqlite:///{next(folder.rglob('study.db'))}"
+    with create_engine(url).connect() as connection:
+        states = connection.execute(text("SELECT state FROM trials")).scalars().all()
+    if states != ["COMPLETE"] * trials:
+        sys.exit(f"{argv}: {states}")
+    found = optuna.load_study(study_name=None, storage=url).get_trials()
+    begun = min(trial.datetime_start for trial in found if trial.datetime_start)
+    ended = max(trial.datetime_complete for trial in found if trial.datetime_complete)
+    return 60 * trials / whole, 60 * trials / (ended - begun).total_seconds()
+
+
+def main() -> None:
+    """Bake, measure, write."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--report", type=Path, default=REPORT)
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    taken: dict[str, list[tuple[float, float]]] = {}
+    with baked("sweeps=optuna") as project:
+        for name, script in (("process.py", PROCESS), ("loop.py", LOOP)):
+            (project / name).write_text(script)
+        for number in range(args.rounds):
+            for place, (name, (script, share, words)) in enumerate(COMMANDS.items()):
+                count = max(args.trials // share, 2)
+                folder = project / "measured" / f"{number}-{place}"
+                own = [str(folder), str(count)]
+                if script == "sweep_optuna.py":
+                    own = [*FLAGS, *SEARCH, *words, "--n_trials", str(count), "--default_root_dir", str(folder)]
+                taken.setdefault(name, []).append(measured(project, folder, [script, *own], count))
+    rows = []
+    for name, rates in taken.items():
+        cells = [
+            f"{median(column):.0f} ({min(column):.0f} to {max(column):.0f})" for column in zip(*rates, strict=True)
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    (process, _), (_, loop), (own, one), (_, two) = (
+        [median(column) for column in zip(*rates, strict=True)] for rates in taken.values()
+    )
+    ratios = {"process": own / process, "loop": one / loop, "two": two / one}
+    on = machine("pytorch-lightning", "torch", "optuna")
+    section = TEXT.format(rounds=args.rounds, trials=args.trials, machine=on, rows="\n".join(rows), **ratios)
+    write_section(args.report, "Sweeps", section)
+    missed = [f"{name} {ratios[name]:.2f}, not {goal}" for name, goal in GOALS.items() if ratios[name] < goal]
+    sys.exit(f"a goal is missed: {', '.join(missed)}" if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
