@@ -25,9 +25,9 @@ COMMANDS = {  # the script, which share of the trials it makes, flags of the swe
     "`sweep_optuna.py --workers 2`": ("sweep_optuna.py", 1, ["--workers", "2"]),
 }
 GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7}  # the least ratios
-FLAGS = "--model_name mnist --max_epochs 2 --layer_1_dim 128 --layer_2_dim 256 --num_threads 1".split()
-SEARCH = "--search learning_rate=1e-4..1e-1:log --pruner none".split()
-QUIET = "--enable_progress_bar no --enable_model_summary no".split()
+FLAGS = ["--model_name=mnist", "--max_epochs=2", "--layer_1_dim=128", "--layer_2_dim=256", "--num_threads=1"]
+SEARCH = ["--search", "learning_rate=1e-4..1e-1:log", "--pruner=none"]
+QUIET = ["--enable_progress_bar=no", "--enable_model_summary=no"]
 PROCESS = f"""
 import subprocess, sys
 import json, optuna
@@ -58,8 +58,9 @@ optuna.create_study(storage=f"sqlite:///{{sys.argv[1]}}/study.db").optimize(obje
 """
 TEXT = """
 `python benchmarks/sweeps.py --rounds {rounds} --trials {trials}`: trials a minute, median of {rounds} and range, on
-{machine}. A trial is two epochs of `mnist` on the bundled digits with its validation, test and checkpoints; the study
-is an SQLite file. "Whole command" counts everything from the command line to its end, imports and the report of
+{machine}.
+A trial is two epochs of `mnist` on the bundled digits with its validation, test and checkpoints; the study is an SQLite
+file. "Whole command" counts everything from the command line to its end, imports and the report of
 `sweep_optuna.py` included; "trials alone" the time from the first trial's beginning to the last one's end.
 
 | how | whole command | trials alone |
@@ -106,13 +107,13 @@ def main() -> None:
         for name, script in (("process.py", PROCESS), ("loop.py", LOOP)):
             (project / name).write_text(script)
         for number in range(args.rounds):
-            for place, (name, (script, share, words)) in enumerate(COMMANDS.items()):
+            for place, (name, (script, share, more)) in enumerate(COMMANDS.items()):
                 count = max(args.trials // share, 2)
                 folder = project / "measured" / f"{number}-{place}"
-                own = [str(folder), str(count)]
+                words = [str(folder), str(count)]
                 if script == "sweep_optuna.py":
-                    own = [*FLAGS, *SEARCH, *words, "--n_trials", str(count), "--default_root_dir", str(folder)]
-                taken.setdefault(name, []).append(measured(project, folder, [script, *own], count))
+                    words = [*FLAGS, *SEARCH, *more, "--n_trials", str(count), "--default_root_dir", str(folder)]
+                taken.setdefault(name, []).append(measured(project, folder, [script, *words], count))
     rows = []
     for name, rates in taken.items():
         cells = [

@@ -63,8 +63,9 @@ def test_nothing_is_left_unrendered(bake, option, value):
         assert not text.endswith("\n\n"), file
 
 
-def test_without_the_examples_nothing_speaks_of_them(bake):
-    project = bake(example_models=False)
+@pytest.mark.parametrize("sweeps", ["none", "optuna"])
+def test_without_the_examples_nothing_speaks_of_them(bake, sweeps):
+    project = bake(example_models=False, sweeps=sweeps)
     for file in project.files() - {"data/digits.npz"}:
         text = (project.path / file).read_text().lower()
         assert not re.search(r"\bgan\b|litmnist|goodgan|pillow|layer_1_dim", text), file

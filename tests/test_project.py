@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
 
-@pytest.mark.parametrize("examples", [True, False])
-def test_its_lint_types_and_tests_pass(bake, examples):
-    project = bake(example_models=examples)
+@pytest.mark.parametrize(("examples", "sweeps"), [(True, "none"), (False, "optuna")])
+def test_its_lint_types_and_tests_pass(bake, examples, sweeps):
+    project = bake(example_models=examples, sweeps=sweeps)
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q"]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -55,12 +55,12 @@ def test_pip_installs_it(bake, tmp_path):
 
 
 def test_a_wheel_holds_what_it_needs(bake, tmp_path):
-    project = bake()
+    project = bake(sweeps="optuna")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "."]
     subprocess.run([*command, str(project.path)], check=True, cwd=tmp_path, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     listed = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True).stdout
-    for file in ("main.py", "data/digits.npz", "models/gan.py", "dist-info/licenses/LICENSE"):
+    for file in ("main.py", "data/digits.npz", "models/gan.py", "sweeps/claims.py", "dist-info/licenses/LICENSE"):
         assert file in listed
 
 

@@ -134,6 +134,18 @@ def python(*argv):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
+def test_help_and_mistakes_import_neither_torch_nor_optuna():
+    script = (
+        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r}); import sweep_optuna\n"
+        "try: sweep_optuna.main(sys.argv[1:])\n"
+        "except SystemExit: print([name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules])"
+    )
+    for words in (["--help"], ["--search", "nothing=1..2"], ["--sampler", "grid"]):
+        result = python("-c", script, *MODEL, *words)
+        assert result.stdout.splitlines()[-1] == "[]", result.stderr
+    assert "--n_trials" in python("-c", script, "--help").stdout
+
+
 def sweep(*words):
     result = python(str(modules.ROOT / "sweep_optuna.py"), *MODEL, *SHORT, *words)
     assert result.returncode == 0, result.stdout + result.stderr
