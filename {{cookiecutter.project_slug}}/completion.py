@@ -3,32 +3,44 @@
 import shlex
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from args import UsageError
 from command_line import Parser
+from modules import ROOT
 from new import FOLDERS
 from program_args import COMMANDS
 
-MAIN = Path(__file__).with_name("main.py")
+ALL_COMMANDS = (*COMMANDS, "new")
+PROGRAMS = [
+    "main.py",
+    # {% if cookiecutter.sweeps != "none" %}
+    "sweep_optuna.py",
+    # {% endif %}
+]
 
-# Each asks `python main.py --complete WORDS`, where the last word is the one at the cursor, if the script is this
-# project's main.py. Where that has nothing to say, and for other scripts, the shell completes file names.
+# Each asks `python main.py --complete WORDS`, where the last word is the one at the cursor, if the script is one of
+# PROGRAMS. Where that has nothing to say, and for other scripts, the shell completes file names.
 SCRIPTS = {
     "bash": """
 _complete_main_py() {
-    [[ ${COMP_WORDS[1]} -ef MAIN ]] || return 0
-    local IFS=$'\n'
-    COMPREPLY=($("${COMP_WORDS[0]}" MAIN --complete "${COMP_WORDS[@]:2:COMP_CWORD-1}" 2>/dev/null))
+    local program IFS=$'\n'
+    for program in PROGRAMS; do
+        [[ ${COMP_WORDS[1]} -ef $program ]] || continue
+        COMPREPLY=($("${COMP_WORDS[0]}" "$program" --complete "${COMP_WORDS[@]:2:COMP_CWORD-1}" 2>/dev/null))
+    done
 }
 complete -o default -F _complete_main_py python python3
 """,
     "zsh": """
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 _complete_main_py() {
-    [[ $words[2] -ef MAIN ]] || { _files; return }
-    local -a found=("${(@f)$("$words[1]" MAIN --complete "${(@)words[3,CURRENT]}" 2>/dev/null)}")
+    local program
+    local -a found
+    for program in PROGRAMS; do
+        [[ $words[2] -ef $program ]] || continue
+        found=("${(@f)$("$words[1]" "$program" --complete "${(@)words[3,CURRENT]}" 2>/dev/null)}")
+    done
     [[ -n $found ]] && compadd -- $found || _files
 }
 compdef _complete_main_py python python3
@@ -36,8 +48,9 @@ compdef _complete_main_py python python3
     "fish": """
 function _complete_main_py
     set -l words (commandline -opc) (commandline -ct)
-    test (path resolve -- $words[2]) = MAIN; or return
-    $words[1] MAIN --complete $words[3..] 2>/dev/null
+    set -l program (path resolve -- $words[2])
+    contains -- $program PROGRAMS; or return
+    $words[1] $program --complete $words[3..] 2>/dev/null
 end
 complete -c python -c python3 -a '(_complete_main_py)'
 """,
@@ -49,13 +62,22 @@ class PrintScript(Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Print and exit."""
-        print(SCRIPTS[values].strip().replace("MAIN", shlex.quote(str(MAIN.resolve()))))
+        programs = shlex.join(str(ROOT / program) for program in PROGRAMS)
+        print(SCRIPTS[values].strip().replace("PROGRAMS", programs))
         parser.exit()
 
 
-def complete(words: Sequence[str], build_parser: Callable[[Sequence[str]], Parser]) -> None:
-    """Print what the last of ``words`` can become, for the model and data that the others name."""
-    if words[:1] == ["new"] and len(words) > 1:
+def complete(
+    words: Sequence[str], build_parser: Callable[[Sequence[str]], Parser], commands: Sequence[str] = ALL_COMMANDS
+) -> None:
+    """Print what the last of ``words`` can become, for the model and data that the others name.
+
+    Args:
+        words: of the command line.
+        build_parser: returns the parser for the words before the last one.
+        commands: what the first word may be, beside a flag.
+    """
+    if words[:1] == ["new"] and "new" in commands and len(words) > 1:
         print("\n".join(kind for kind in FOLDERS if len(words) == 2 and kind.startswith(words[1])))
         return
     typed = list(words[:-1])
@@ -65,10 +87,10 @@ def complete(words: Sequence[str], build_parser: Callable[[Sequence[str]], Parse
         parser = build_parser(typed)
     except (SystemExit, UsageError):  # what is typed so far is wrong; its flags can still be completed
         parser = build_parser([])
-    print("\n".join(completions(parser, words)))
+    print("\n".join(completions(parser, words, commands)))
 
 
-def completions(parser: Parser, words: Sequence[str]) -> list[str]:
+def completions(parser: Parser, words: Sequence[str], commands: Sequence[str]) -> list[str]:
     """Return what the last of ``words``, which may be empty, can become: a command, a flag, or a value of the flag."""
     *before, word = [word for word in words if word != "="] or [""]  # bash makes words of --flag=value
     flag, equals, start = word.partition("=")
@@ -81,7 +103,7 @@ def completions(parser: Parser, words: Sequence[str]) -> list[str]:
             for name, action in parser._option_string_actions.items()
             if action.help != SUPPRESS and name.startswith(word)
         ]
-    return found if before else found + [command for command in (*COMMANDS, "new") if command.startswith(word)]
+    return found if before else found + [command for command in commands if command.startswith(word)]
 
 
 def values(parser: Parser, flag: str) -> list[str]:

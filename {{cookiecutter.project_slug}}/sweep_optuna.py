@@ -12,7 +12,8 @@ from typing import Any
 import signals
 from args import RunError, UsageError
 from command_line import Parser
-from main import program_parser, trained_parser
+from completion import complete
+from main import build_parser, program_parser, trained_parser
 from sweeps import workers
 from sweeps.flags import add_sweep_args
 from sweeps.sweep import Sweep, read_sweep
@@ -22,15 +23,20 @@ STUDY_FILE = "study.db"
 DEFINITION = "definition"  # user attribute of a study
 
 
+def sweep_parser() -> Parser:
+    """Return the parser of what belongs neither to a model nor to data."""
+    program = program_parser(USAGE, __doc__)
+    add_sweep_args(program)
+    return program
+
+
 def read_command_line(argv: Sequence[str]) -> Sweep:
     """Return the sweep that a command line describes.
 
     Raises:
         UsageError: it cannot be.
     """
-    program = program_parser(USAGE, __doc__)
-    add_sweep_args(program)
-    parser, ckpt_path = trained_parser(argv, program)
+    parser, ckpt_path = trained_parser(argv, sweep_parser())
     return read_sweep(argv, parser, ckpt_path)
 
 
@@ -136,6 +142,9 @@ def run(argv: list[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["--complete"]:  # from the shell, at a TAB
+        complete(argv[1:], lambda words: build_parser(words, sweep_parser()), commands=())
+        return
     with signals.handled():
         try:
             run(argv)

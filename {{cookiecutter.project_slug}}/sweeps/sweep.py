@@ -15,6 +15,7 @@ from args import UsageError
 from command_line import Parser
 from config_files import plain, settable
 from program_args import resolve
+from runs import run_of
 from sweeps.flags import DIRECTIONS, N_TRIALS, add_sweep_args
 from sweeps.space import Space, parse_search, with_drawn
 
@@ -84,10 +85,10 @@ class Sweep:
 
     def command(self, drawn: Mapping[str, Any], **more: Any) -> list[str]:
         """Return the words after ``python main.py`` that repeat the run of a trial."""
+        start = {"ckpt_path": self.ckpt_path} if self.ckpt_path is not None else {}
         monitor = {"monitor": self.metrics[0], "monitor_mode": MODES[self.directions[0]]} if self.names_monitor else {}
-        return self.words + [
-            word for name, value in {**monitor, **drawn, **more}.items() for word in self.word(name, value)
-        ]
+        named = {**start, **monitor, **drawn, **more}
+        return self.words + [word for name, value in named.items() for word in self.word(name, value)]
 
     @property
     def names_monitor(self) -> bool:
@@ -136,7 +137,7 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
     own_parser = Parser(add_help=False)
     add_sweep_args(own_parser)
     own = {name: vars(flags).pop(name) for name in vars(own_parser.parse_args([]))}
-    for name in ("monitor", "monitor_mode"):  # the words that repeat a run have others
+    for name in ("ckpt_path", "monitor", "monitor_mode"):  # the words that repeat a run have their own
         own_parser.add_argument(f"--{name}")
     _, words = own_parser.parse_known_args(argv)
     args = Namespace(**own)
@@ -144,6 +145,10 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
         raise UsageError(f"a sweep trains: leave out {flags.command}")
     if flags.num_nodes > 1:
         raise UsageError("trials do not go over several machines: give each machine the same command with --storage")
+    if flags.ckpt_path in ("best", "last"):
+        raise UsageError(f"--ckpt_path {flags.ckpt_path} is another file after the next run: give {ckpt_path}")
+    if run_of(ckpt_path):
+        raise UsageError(f"{ckpt_path} goes on in its own run: start from another checkpoint, as the best of that run")
 
     searched = dict(parse_search(word, parser) for word in args.search or [])
     if fixed := searched.keys() & typed:
@@ -156,7 +161,8 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
     space.require_legal(parser, flags)
     if args.sampler == "grid":
         space.grid()
-    return Sweep(args, flags, words, parser, ckpt_path, space, metrics, directions)
+    start = None if ckpt_path == "none" else ckpt_path
+    return Sweep(args, flags, words, parser, start, space, metrics, directions)
 
 
 def objectives(args: Namespace, flags: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -47,6 +47,7 @@ SHORT = ("--max_epochs", "2", "--limit_train_batches", "3", "--limit_val_batches
         ("--monitor a,b --direction minimize,maximize --pruner median", "--pruner median needs one metric"),
         ("--num_nodes 2", "trials do not go over several machines"),
         ("--command test", "a sweep trains: leave out test"),
+        ("--ckpt_path best", "--ckpt_path best: there is no run below"),
         ("--storage study.db", "--storage study.db is no URL"),
         ("--storage nosuch://host/name", "--storage nosuch://host/name: "),
         ("--storage grpc://host", "write grpc://HOST:PORT"),
@@ -126,6 +127,32 @@ def test_the_words_of_the_sweep_are_not_those_of_a_run():
     assert command[:4] == [*MODEL, "--max_epochs", "1"]
     assert command[4:6] == ["--monitor=val_accuracy", "--monitor_mode=max"]
     assert command[6:] == ["--batch_size=8", "--learning_rate=0.002", "--num_threads=1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", []),
+        ("--sampler ", ["tpe", "random", "grid", "cmaes", "gp", "qmc"]),
+        ("--model_name my_", ["my_model"]),
+        ("--model_name my_model --learn", ["--learning_rate"]),
+        ("--pru", ["--pruner"]),
+    ],
+)
+def test_a_word_is_completed(capsys, line, expected):
+    main(["--complete", *line.split(" ")])
+    assert capsys.readouterr().out.split() == expected
+
+
+def test_bash_asks():
+    script = """
+        source <(PYTHON main.py --completion bash)
+        COMP_WORDS=(PYTHON sweep_optuna.py --model_name my_model --pruner hyp); COMP_CWORD=5
+        _complete_main_py
+        echo "${COMPREPLY[@]}"
+    """.replace("PYTHON", sys.executable)
+    result = subprocess.run(["bash", "-c", script], cwd=modules.ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "hyperband\n"
 
 
 def python(*argv):
