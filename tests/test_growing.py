@@ -61,7 +61,11 @@ TOUCHED = [
 
 @pytest.mark.parametrize(
     ("gone", "tests"),
-    [(EXAMPLES, TOUCHED), (EXAMPLES + STUBS, []), pytest.param(EXAMPLES, [], marks=pytest.mark.slow)],
+    [
+        pytest.param(EXAMPLES, TOUCHED, marks=pytest.mark.slow),
+        pytest.param(EXAMPLES, [], marks=pytest.mark.slow),
+        (EXAMPLES + STUBS, []),
+    ],
 )
 def test_removing_the_examples_is_deleting_their_files(bake, gone, tests):
     project = bake(project_slug="without")

@@ -25,6 +25,7 @@ def test_the_python_of_the_readme_runs(project, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_the_template_itself_is_a_project_that_passes_its_tests():
     template = Project(TEMPLATE)
     result = template.python("-m", "pytest", "-q", "-p", "no:cacheprovider")

@@ -116,8 +116,13 @@ def url_of(folder):
 
 
 def study_of(folder, url=None):
-    """Return the only study below a folder, or in a storage."""
-    return optuna.load_study(study_name=None, storage=url or url_of(folder))
+    """Return a copy of the only study below a folder, or in a storage; no connection stays open for it."""
+    options = {"poolclass": sqlalchemy.NullPool}
+    storage, memory = optuna.storages.RDBStorage(url or url_of(folder), options), optuna.storages.InMemoryStorage()
+    (name,) = optuna.get_all_study_names(storage)
+    optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=memory)
+    storage.remove_session()
+    return optuna.load_study(study_name=name, storage=memory)
 
 
 def trials_now(folder, url=None):

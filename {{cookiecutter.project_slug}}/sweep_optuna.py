@@ -14,7 +14,6 @@ from args import RunError, UsageError
 from command_line import Parser
 from completion import complete
 from main import build_parser, program_parser, trained_parser
-from sweeps import workers
 from sweeps.flags import add_sweep_args
 from sweeps.sweep import Sweep, read_sweep
 
@@ -112,7 +111,7 @@ def run(argv: list[str]) -> None:
         Stopped: a signal has arrived.
     """
     sweep = read_command_line(argv)
-    from sweeps import studies  # optuna
+    from sweeps import studies, workers  # optuna
     from sweeps.claims import Claims
     from sweeps.kept import keep_checkpoints
     from sweeps.progress import Progress, print_result
