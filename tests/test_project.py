@@ -10,10 +10,16 @@ import pytest
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
 
-@pytest.mark.parametrize(("examples", "sweeps"), [(True, "none"), (False, "optuna")])
-def test_its_lint_types_and_tests_pass(bake, examples, sweeps):
+OF_SWEEPS = [f"tests/test_{name}.py" for name in ("completion", "contracts", "search_space", "sweep_optuna", "sweeps")]
+
+
+@pytest.mark.parametrize(
+    ("examples", "sweeps", "tests"),
+    [(True, "none", []), (False, "optuna", OF_SWEEPS), pytest.param(False, "optuna", [], marks=pytest.mark.slow)],
+)
+def test_its_lint_types_and_tests_pass(bake, examples, sweeps, tests):
     project = bake(example_models=examples, sweeps=sweeps)
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q"]):
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q", *tests]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
 
