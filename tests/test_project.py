@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
-
 OF_SWEEPS = [f"tests/test_{name}.py" for name in ("completion", "contracts", "search_space", "sweep_optuna", "sweeps")]
 
 
