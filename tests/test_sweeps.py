@@ -359,6 +359,8 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(project, tmp_path):
             path for path in (tmp_path / "runs/sweeps").iterdir() if len(list(path.glob("trials/*"))) == 4 - left
         ]
     assert len(list(directory.glob("trials/*"))) == 4
+    result = sweep(project, tmp_path, *moods, "mood=silent", "loss=0.5", status=1)
+    assert re.search(r"no trial is complete: runs/sweeps/\S+/trials\.csv says why\n$", result.stderr)
 
 
 def test_pruners_end_bad_trials_early(project, tmp_path):

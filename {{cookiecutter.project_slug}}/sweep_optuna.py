@@ -115,6 +115,8 @@ def run(argv: list[str]) -> None:
     from sweeps.claims import Claims
     from sweeps.kept import keep_checkpoints
     from sweeps.progress import Progress, print_result
+    from sweeps.ranking import best
+    from sweeps.report import TABLE
 
     url = studies.absolute(sweep.args.storage or f"sqlite:///{sweep.directory / STUDY_FILE}")
     if sweep.args.report:
@@ -136,6 +138,8 @@ def run(argv: list[str]) -> None:
             print_result(study, sweep.metrics, sweep.directory)
     if failures := claims.failures(claims.trials()):
         raise RunError(f"{failures}; the same command goes on")
+    if not best(study):
+        raise RunError(f"no trial is complete: {sweep.directory / TABLE} says why")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -41,7 +41,8 @@ def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path)
     with whole_file(directory / TABLE) as file:
         file.write(table(study, metrics).encode())
     parts = [best_part(study, metrics), ranking_part(study, metrics)]
-    parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in figures(study, metrics, directory / FIGURES)]
+    drawn = figures(study, metrics, directory / FIGURES) if ranked(study) else ()
+    parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in drawn]
     title, text = html.escape(study.study_name), html.escape(summary(study))
     page = HTML.substitute(title=title, summary=text, body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
