@@ -120,7 +120,7 @@ def test_ordinary_names_come_out_as_typed(bake, text):
             ("project_slug", slug)
             for slug in ("", "a b", "-x", "1st", "../x", "x/y", "x.y", "Upper", "a" * 51, "é", "a--b")
         ),
-        *(("project_slug", slug) for slug in ("torch", "pytorch-lightning", "json", "class", "nul", "com1")),
+        *(("project_slug", slug) for slug in ("torch", "pytorch-lightning", "optuna", "json", "class", "nul", "com1")),
         *(("description", text) for text in ("two\nlines", "", " ", "bell \a")),
         ("author_name", "two\nlines"),
     ],
