@@ -137,7 +137,9 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
     own_parser = Parser(add_help=False)
     add_sweep_args(own_parser)
     own = {name: vars(flags).pop(name) for name in vars(own_parser.parse_args([]))}
-    for name in ("ckpt_path", "monitor", "monitor_mode"):  # the words that repeat a run have their own
+    if in_file := own.keys() & (chosen - typed):  # the line that repeats a trial names the same file
+        raise UsageError(f"--{min(in_file)} is not main.py's, which reads the same --config: give it as a flag")
+    for name in ("ckpt_path", "resume_from_checkpoint", "monitor", "monitor_mode"):  # added as the trial has them
         own_parser.add_argument(f"--{name}")
     _, words = own_parser.parse_known_args(argv)
     args = Namespace(**own)

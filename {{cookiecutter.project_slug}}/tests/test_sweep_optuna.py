@@ -69,6 +69,16 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(words, message
     assert not list(Path().iterdir())
 
 
+def test_a_config_file_is_of_main_too(capsys):
+    """The line that repeats a trial names it, so it holds no flag of the sweep."""
+    Path("base.yaml").write_text("max_epochs: 1\nn_trials: 3\n")
+    with pytest.raises(SystemExit):
+        main([*MODEL, "--config", "base.yaml"])
+    assert "--n_trials is not main.py's, which reads the same --config: give it as a flag" in capsys.readouterr().err
+    Path("base.yaml").write_text("max_epochs: 1\n")
+    assert read_command_line([*MODEL, "--config", "base.yaml", "--n_trials", "3"]).n_trials == 3
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_server_that_does_not_answer_is_one_line(capsys):
     with pytest.raises(SystemExit, match=r"--storage grpc://127\.0\.0\.1:9: .*nothing is lost"):
