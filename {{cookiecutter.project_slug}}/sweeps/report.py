@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
@@ -122,8 +123,10 @@ def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iter
     library: Any = True  # the first figure brings the script for all
     for title, name, options in plots(study, metrics):
         try:
-            figure = getattr(visualization, f"plot_{name}")(study, **options)
-            axes: Any = getattr(pictures, f"plot_{name}")(study, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of axes and legends, where there are few trials
+                figure = getattr(visualization, f"plot_{name}")(study, **options)
+                axes: Any = getattr(pictures, f"plot_{name}")(study, **options)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             yield title, f"<p>Not yet: {html.escape(str(error))}</p>"
             continue

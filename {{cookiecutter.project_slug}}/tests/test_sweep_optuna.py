@@ -191,6 +191,7 @@ def sweep(*words):
 
 def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     first = sweep("--n_trials", "3", "--keep_top", "1")
+    assert "Warning" not in first.stderr
     lines = first.stdout.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["trial 0", "trial 1", "trial 2"]
     (directory,) = Path("runs/sweeps").iterdir()
