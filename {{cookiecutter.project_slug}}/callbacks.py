@@ -29,6 +29,16 @@ from runs import BEST, CHECKPOINTS, LAST
 from trainer_args import notice
 
 
+def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
+    """Return which metric tells the best epoch, and which is better, "min" or "max": as the flags say, or the model.
+
+    Args:
+        args: all flags.
+        model: what is trained, or its class.
+    """
+    return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
+
+
 def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, lack: str) -> list[pl.Callback]:
     """Return what the flags ask for, beside Trainer's own.
 
@@ -41,8 +51,7 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, l
     Raises:
         UsageError: a flag needs ``--monitor``.
     """
-    monitor = args.monitor or getattr(model, "monitor", None)
-    mode = args.monitor_mode or getattr(model, "monitor_mode", "min")
+    monitor, mode = monitored(args, model)
     callbacks: list[pl.Callback] = []
     if args.enable_checkpointing is not False and not args.barebones:
         callbacks += checkpoints(args, run_dir / CHECKPOINTS, monitor, mode)

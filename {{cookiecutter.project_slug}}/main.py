@@ -6,7 +6,7 @@ takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise. 
 
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import signals
@@ -165,8 +165,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
             sys.exit(f"main.py: error: {error}")
     if is_first_process():
-        for name, value in table.items():
-            print(f"{name:<28}{value if isinstance(value, str) else format(value, '.4f')}")
+        show(table)
+
+
+def show(table: Mapping[str, float | str]) -> None:
+    """Print what a run came to."""
+    for name, value in table.items():
+        print(f"{name:<28}{value if isinstance(value, str) else format(value, '.4f')}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ LOCK_FILE = ".lock"
 JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
 PARENT = "PID_OF_FIRST_PROCESS"  # environment variable
+# {% if cookiecutter.sweeps != "none" %}
+GIVEN_DIR = "DIR_OF_RUN"  # environment variable: the directory that a sweep gives a run
+# {% endif %}
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
@@ -43,6 +46,10 @@ def opened_run_dir(args: Namespace) -> Iterator[Path]:
         UsageError: another process is writing to the directory.
     """
     existing = run_of(args.ckpt_path) if args.command == "fit" else None
+    # {% if cookiecutter.sweeps != "none" %}
+    if GIVEN_DIR in os.environ:
+        existing = Path(os.environ[GIVEN_DIR])
+    # {% endif %}
     run_dir = existing or new_run_dir(args)
     if not is_first_process():
         yield run_dir

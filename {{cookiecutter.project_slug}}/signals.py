@@ -3,12 +3,12 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
 STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; of the others, which schedulers send, 143
 AGAIN = "stopping at the end of this batch; Ctrl-C again stops at once\n"
 
@@ -52,17 +52,17 @@ def received() -> int | None:
 
 
 @contextmanager
-def handled(*, follows: bool = False) -> Iterator[None]:
+def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
     """Raise Stopped where a signal arrives, instead of ending the process; those that are ignored stay so.
 
-    Within another ``handled`` it changes nothing.
+    Yields what has handled them before, by name. Within another ``handled`` it changes nothing, and yields nothing.
 
     Args:
         follows: ignore signals while none waits: the process that started this one will end it.
     """
     # Python has signals for the main thread alone.
     if inbox.pid == os.getpid() or threading.current_thread() is not threading.main_thread():
-        yield
+        yield {}
         return
     inbox.follows, inbox.pid = follows, os.getpid()
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -73,7 +73,7 @@ def handled(*, follows: bool = False) -> Iterator[None]:
         if before[signum] not in (signal.SIG_IGN, None):
             signal.signal(signum, receive)
     try:
-        yield
+        yield {signal.Signals(signum).name: handler for signum, handler in before.items()}
     finally:
         for signum, handler in before.items():
             if handler is not None:

@@ -58,7 +58,11 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
     """
     if args.command == "predict":
         return {"predictions": str(predict(args, run_dir)), "run": str(run_dir)}
-    metrics = train(args, run_dir) if args.command == "fit" else evaluate(args, run_dir)
+    return results(train(args, run_dir) if args.command == "fit" else evaluate(args, run_dir), run_dir)
+
+
+def results(metrics: dict[str, float], run_dir: Path) -> dict[str, float | str]:
+    """Return the metrics of a run, its checkpoints and its directory: what is worth printing."""
     files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
     written = {name: str(path) for name, path in files.items() if path.exists()}
     return {**dict(sorted(metrics.items())), **written, "run": str(run_dir)}
@@ -286,6 +290,7 @@ def hush_lightning() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # of a run that goes on
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not to test with it
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # also where a job is not wanted
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(is_no_advert)
 
 

@@ -88,7 +88,8 @@ class Claims:
         for trial in self.trials():
             owner = trial.user_attrs.get(MINE, {})
             if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
-                saved = [path.stat().st_mtime for path in checkpoints_of(self.run_dir(trial))]
+                last = self.run_dir(trial) / CHECKPOINTS / LAST
+                saved = last.stat().st_mtime if last.exists() else None
                 before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
                 count = before["count"] + 1 if before["saved"] == saved else 1
                 self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
@@ -133,8 +134,7 @@ class Claims:
         if owner["boot"] == here["boot"] and birth(owner["pid"]) == owner["born"]:
             return False
         # A run with processes of its own may have outlived the worker, and comes to its end alone.
-        run_dir = Path(owner["run"])
-        return not any(is_locked(path) for path in (run_dir, *run_dir.glob("*/")))
+        return not is_locked(Path(owner["run"]))
 
     def is_silent(self, trial: FrozenTrial) -> bool:
         """Return whether a running trial has not given a sign of life for so long that it is dead."""
@@ -171,11 +171,6 @@ class Claims:
         finally:
             over.set()
             thread.join()
-
-
-def checkpoints_of(run_dir: Path) -> list[Path]:
-    """Return the last checkpoint of a run, if it has one: of a run in processes of main.py it lies a folder deeper."""
-    return [*run_dir.glob(f"{CHECKPOINTS}/{LAST}"), *run_dir.glob(f"*/{CHECKPOINTS}/{LAST}")]
 
 
 @cache

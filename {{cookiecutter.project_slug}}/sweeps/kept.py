@@ -24,8 +24,7 @@ def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
         before = best_numbers(claims, [trial for trial in finished if trial.number != number])
         others = [trial for trial in others if trial.number in {number, *before}]
     for trial in others:
-        for folder in (claims.run_dir(trial), *claims.run_dir(trial).glob("*/")):
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(claims.run_dir(trial) / CHECKPOINTS, ignore_errors=True)
 
 
 def best_numbers(claims: Claims, finished: Sequence[FrozenTrial]) -> set[int]:

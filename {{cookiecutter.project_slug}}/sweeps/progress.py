@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from runs import CHECKPOINTS
+from runs import BEST, CHECKPOINTS
 from sweeps.claims import MINE, Claims
 from sweeps.ranking import best, ranked
 from sweeps.report import line_of, summary, write_report
@@ -75,7 +75,7 @@ def print_result(study: optuna.Study, metrics: tuple[str, ...], directory: Path)
         values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(metrics, trial.values, strict=True))
         print(f"\n{'best' if len(metrics) == 1 else 'on the front'}: trial {trial.number}, {values}")
         print(line_of(trial))
-        run = Path(trial.user_attrs.get(MINE, {}).get("run", ""))
-        for checkpoint in sorted([*run.glob(f"{CHECKPOINTS}/best.ckpt"), *run.glob(f"*/{CHECKPOINTS}/best.ckpt")]):
+        checkpoint = Path(trial.user_attrs.get(MINE, {}).get("run", ""), CHECKPOINTS, BEST)
+        if checkpoint.exists():
             print(checkpoint)
     print(f"\nreport {page}")

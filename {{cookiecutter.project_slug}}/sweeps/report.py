@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from files import whole_file
 from sweeps.claims import MINE
 from sweeps.ranking import best, ranked
-from sweeps.sweep import shell_line
+from words import shell_line
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
 SHOWN = 10  # trials in the table of the page

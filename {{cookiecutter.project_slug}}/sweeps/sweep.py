@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from typing import Any
 import modules
 from args import UsageError
 from command_line import Parser
-from config_files import plain, settable
+from config_files import plain
 from program_args import resolve
 from runs import run_of
 from sweeps.flags import DIRECTIONS, N_TRIALS, add_sweep_args
 from sweeps.space import Space, parse_search, with_drawn
+from words import flag_words
 
 MODES = {"minimize": "min", "maximize": "max"}
 # Flags that do not make it another sweep: where it runs, and where it lies.
@@ -88,19 +88,12 @@ class Sweep:
         start = {"ckpt_path": self.ckpt_path} if self.ckpt_path is not None else {}
         monitor = {"monitor": self.metrics[0], "monitor_mode": MODES[self.directions[0]]} if self.names_monitor else {}
         named = {**start, **monitor, **drawn, **more}
-        return self.words + [word for name, value in named.items() for word in self.word(name, value)]
+        return self.words + [word for name, value in named.items() for word in flag_words(self.parser, name, value)]
 
     @property
     def names_monitor(self) -> bool:
         """Whether the command line says what is to become best, and not the model."""
         return self.flags.monitor is not None or self.args.direction is not None
-
-    def word(self, name: str, value: Any) -> list[str]:
-        """Return a flag with its value as it is typed; nothing for a switch that is off."""
-        action = settable(self.parser, name)
-        if action.nargs == 0:
-            return [f"--{name}"] if value == action.const else []
-        return [f"--{name}={value}"]
 
     def definition(self) -> dict[str, Any]:
         """Return what makes it this sweep and no other, as plain values."""
@@ -204,8 +197,3 @@ def declared_spaces(flags: Namespace) -> list[Callable[[Any], None]]:
                 module_class = modules.load(folder, name)
             found.append(module_class.search_space)
     return found
-
-
-def shell_line(words: Sequence[str]) -> str:
-    """Return the command line of main.py with these words."""
-    return shlex.join(["python", "main.py", *words])

@@ -1,0 +1,84 @@
+"""Lets Hydra find the flags of main.py as configs: those of the program, of each model and data, and experiments."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from modules import names
+from multirun import flags
+
+SCHEME = "flags"
+FOLDERS = {"model_name": "models", "data_name": "data"}
+MAKERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "model_name": flags.model_config,
+    "data_name": flags.data_config,
+}
+
+
+class FlagSearchPath(SearchPathPlugin):
+    """Puts the flags before the files of conf/, so that those can build on them."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add them."""
+        search_path.prepend(provider="main.py", path=f"{SCHEME}://")
+
+
+class FlagSource(ConfigSource):
+    """The config ``flags``, and the groups ``model_name``, ``data_name`` and ``experiment``.
+
+    Only the file of the model and of the data that a job names is read.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        """Return what its address begins with."""
+        return SCHEME
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return a config, for the top level of the whole one.
+
+        Raises:
+            ConfigLoadError: there is none of this name.
+            UsageError: a file that it is made from cannot be used.
+        """
+        make = self._maker(config_path)
+        if make is None:
+            raise ConfigLoadError(f"there is no config {config_path} made from flags")
+        return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), {"package": "_global_"})
+
+    def available(self) -> bool:
+        """Return that it is there."""
+        return True
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether there is a config of this name."""
+        return self._maker(config_path) is not None
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether there is a group of configs of this name."""
+        return config_path.strip("/") in ("", *FOLDERS)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names of the configs in a group, and of the groups at the top."""
+        group = config_path.strip("/")
+        configs = names(FOLDERS[group]) if group in FOLDERS else ["flags"] if group == "" else []
+        groups = list(FOLDERS) if group == "" else []
+        found = {None: groups + configs, ObjectType.CONFIG: configs, ObjectType.GROUP: groups}
+        return sorted(found[results_filter])
+
+    def _maker(self, config_path: str) -> Callable[[], dict[str, Any]] | None:
+        """Return what makes a config, or None if there is none of this name."""
+        path = config_path.removesuffix(".yaml")
+        group, _, name = path.partition("/")
+        if path == "flags":
+            return flags.program_config
+        if group in FOLDERS and name in names(FOLDERS[group]):
+            return lambda: MAKERS[group](name)
+        if group == "experiment" and (file := flags.experiment_file(name)):
+            return lambda: flags.experiment_config(file)
+        return None

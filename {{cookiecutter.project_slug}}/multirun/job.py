@@ -1,0 +1,169 @@
+"""One job of Hydra's: a run of main.py in the directory that Hydra made for it."""
+
+import io
+import logging
+import os
+import shutil
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from math import nan
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+import signals
+from args import UsageError
+from callbacks import monitored
+from files import whole_file
+from main import parse_args, show
+from modules import load
+from multirun.flags import given_names, job_words
+from multirun.notes import HYDRA, NOTE_FILE, Note
+from one_run import free_memory, reason, run_in
+from runs import PARENT, run_of
+from train import results
+from words import COMMAND_FILE, shell_line
+
+log = logging.getLogger(__name__)
+
+
+def run_job(config: DictConfig) -> float:
+    """Train with the flags of a config, and return the metric that the model monitors, for what sweeps over it.
+
+    In a multirun a run that fails does not end the others: its error is noted beside it, and NaN returned.
+
+    Args:
+        config: as Hydra has composed it, without its own part.
+
+    Raises:
+        UsageError, RunError, Exception: the run fails, and is the only one.
+        Stopped: a signal has arrived.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells how each run begins and ends
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_one_of_many(config)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        args, words = begin(config, run_dir)
+        metrics = run_in(run_dir, args, words)
+    except UsageError:
+        if not foreign(run_dir):
+            shutil.rmtree(run_dir)
+        raise
+    show(results(metrics, run_dir))
+    return metrics.get(monitored_metric(args)[0], nan)
+
+
+def run_one_of_many(config: DictConfig) -> float:
+    """Do the run of a job of a multirun, note beside it what came of it, and return the monitored metric or NaN.
+
+    Raises:
+        Stopped: a signal has arrived in the process that has begun the multirun.
+        SystemExit: submitit starts the job again.
+    """
+    run_dir, begun = Path(HydraConfig.get().runtime.output_dir), monotonic()
+    note, value = Note(), nan
+    with signals.handled() as before:
+        try:
+            args, words = begin(config, run_dir)
+            quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+            metrics = run_in(run_dir, Namespace(**{**vars(args), **quiet}), words)
+            note.metric, note.mode = monitored_metric(args)
+            value = metrics.get(note.metric, nan)
+        except signals.Stopped as stopped:
+            note.error = passed_on(stopped, before) or str(stopped)
+            if os.environ.get(PARENT) == str(os.getpid()):
+                raise
+        except (Exception, SystemExit) as error:
+            note.error = reason(error, run_dir)
+        finally:
+            note.seconds = monotonic() - begun
+            note.write(run_dir)
+    log.info(f"{run_dir}: {note.error or f'{note.metric} {value:.4f}'}")
+    free_memory()
+    return value
+
+
+def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
+    """Return the flags of a run and the words of a command line that are the same; they are written beside it.
+
+    Raises:
+        UsageError: a flag does not take its value, or the directory is not for this run.
+    """
+    hydra = HydraConfig.get()
+    words = job_words(config, given_names(hydra.overrides.task, hydra.runtime.choices.get("experiment")))
+    args = read(words)
+    claim(run_dir, words)
+    return args, words
+
+
+def monitored_metric(args: Namespace) -> tuple[str, str]:
+    """Return which metric a run goes by, "" for none, and which is better, "min" or "max"."""
+    metric, mode = monitored(args, load("models", args.model_name))
+    return metric or "", mode
+
+
+def read(words: Sequence[str]) -> Namespace:
+    """Return the flags that words of a command line are.
+
+    Raises:
+        UsageError: the parser does not take them.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            args = parse_args(words)
+    except SystemExit as error:
+        message = said.getvalue().strip().splitlines()[-1]
+        raise UsageError(message.partition("error: ")[2].partition(" (see ")[0]) from error
+    sys.stderr.write(said.getvalue())
+    if run_of(args.ckpt_path):
+        raise UsageError(f"{args.ckpt_path} goes on in its own run: start from another checkpoint, as the best of it")
+    return args
+
+
+def claim(run_dir: Path, words: Sequence[str]) -> None:
+    """Write the line that repeats a run into its directory.
+
+    Raises:
+        UsageError: there is another run, or something else.
+    """
+    line, file = shell_line(words), run_dir / COMMAND_FILE
+    if not file.exists():
+        if others := foreign(run_dir):
+            raise UsageError(f"{run_dir} is not for this job alone: it holds {others[0]}; name another directory")
+        with whole_file(file) as content:
+            content.write(f"{line}\n".encode())
+    elif file.read_text(encoding="utf-8").rstrip("\n") != line:
+        raise UsageError(f"{run_dir} holds a run with other flags: name another directory")
+
+
+def foreign(run_dir: Path) -> list[str]:
+    """Return the names in a directory that Hydra does not put into it, nor a job that was refused."""
+    names = sorted(path.name for path in run_dir.iterdir() if path.suffix != ".log")
+    return [name for name in names if name not in (HYDRA, NOTE_FILE)]
+
+
+def passed_on(stopped: signals.Stopped, before: Mapping[str, Any]) -> str:
+    """Let what handled a signal before know of it, now that the run has saved: submitit starts the job again.
+
+    Returns:
+        What it says if it does not.
+
+    Raises:
+        SystemExit: it does.
+    """
+    handler = before.get(stopped.name)
+    if callable(handler) and stopped.name != "SIGINT":  # which Python makes a KeyboardInterrupt
+        try:
+            handler(signal.Signals[stopped.name], None)
+        except Exception as error:
+            return str(error)
+    return ""

@@ -1,0 +1,124 @@
+"""One run of a sweep: in this process or, on several devices, in processes of main.py."""
+
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import sleep
+
+import pytorch_lightning as pl
+import torch
+
+import signals
+from args import RunError, UsageError
+from modules import ROOT, said
+from runs import CHECKPOINTS, GIVEN_DIR, LAST, LOCK_FILE, METRICS_FILE, is_over, locked
+from train import train
+from words import COMMAND_FILE
+
+POLL = 0.5  # seconds between looks at a run in processes of its own
+ERROR_FILE = "error.txt"
+NOT_OF_RUN = {LOCK_FILE, COMMAND_FILE, ".hydra"}
+
+
+def run_in(
+    run_dir: Path,
+    args: Namespace,
+    words: Sequence[str],
+    callbacks: Sequence[pl.Callback] = (),
+    watch: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Return the metrics of a run; what was killed in its directory goes on, and what is over there is not run again.
+
+    Args:
+        run_dir: a directory of its own.
+        args: all flags, as ``train`` takes them.
+        words: of the command line of main.py that is the same run.
+        callbacks: more of them for the Trainer of a run in this process.
+        watch: called every now and then while a run goes on in other processes; what it raises ends the run.
+
+    Raises:
+        UsageError, RunError: the run cannot be done, or failed.
+        Stopped: a signal has arrived; what was under way is saved.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    last = run_dir / CHECKPOINTS / LAST
+    with locked(run_dir):
+        if is_over(run_dir):
+            metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
+            return metrics
+        if not last.exists():
+            clear(run_dir)
+        if processes(args) == 1:
+            goes_on = {"ckpt_path": str(last)} if last.exists() else {}
+            return train(Namespace(**{**vars(args), **goes_on}), run_dir, callbacks)
+    return run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch)
+
+
+def clear(run_dir: Path) -> None:
+    """Take away what a run that was killed before it saved has left in its directory."""
+    for path in run_dir.iterdir():
+        if path.name not in NOT_OF_RUN and path.suffix != ".log":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def processes(args: Namespace) -> int:
+    """Return how many processes a run is made of."""
+    if isinstance(args.devices, list):
+        return len(args.devices)
+    if args.devices == -1:
+        return max(torch.cuda.device_count(), 1)
+    return args.devices if isinstance(args.devices, int) else 1
+
+
+def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> dict[str, float]:
+    """Return the metrics of a run in processes of main.py.
+
+    Raises:
+        RunError: it ended with an error.
+        Stopped: a signal has arrived; it was told to end.
+    """
+    command = [sys.executable, str(ROOT / "main.py"), *words]
+    # Started by Slurm for one process, Lightning would start no other; so named, a job is one that is typed in.
+    environment = {**os.environ, GIVEN_DIR: str(run_dir), "SLURM_JOB_NAME": "interactive"}
+    with (run_dir / ERROR_FILE).open("w+") as errors, signals.waiting():
+        process = subprocess.Popen(
+            command, stderr=errors, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+        try:
+            while process.poll() is None and signals.received() is None:
+                sleep(POLL)
+                watch()
+        finally:
+            if process.poll() is None:  # let it save
+                process.terminate()
+                process.wait()
+        errors.seek(0)
+        lines = errors.read().strip().splitlines() or [f"exit status {process.returncode}"]
+    if process.returncode != 0:
+        wrong = [line for line in lines if "error:" in line]
+        raise RunError((wrong or lines)[-1].removeprefix("main.py: error: ").removesuffix(" (see main.py --help)"))
+    (run_dir / ERROR_FILE).unlink()
+    metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
+    return metrics
+
+
+def reason(error: BaseException, run_dir: Path) -> str:
+    """Return in one line why a run failed; if the error is none of the user's, its traceback goes to ``error.txt``."""
+    if isinstance(error, UsageError | RunError):
+        return str(error)
+    (run_dir / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
+    return said(error)
+
+
+def free_memory() -> None:
+    """Let go of what the last run has left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

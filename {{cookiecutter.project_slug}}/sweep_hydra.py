@@ -1,0 +1,98 @@
+"""Train by Hydra: every flag of main.py without its dashes, as in max_epochs=3.
+
+    python sweep_hydra.py model_name=gan encoder_layers=12
+    python sweep_hydra.py -m model_name=mnist,gan max_epochs=3
+    python sweep_hydra.py --help
+
+What stands in conf/ comes before, and experiment=NAME brings the flags of conf/experiment/NAME.yaml or of a run's file.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
+
+import hydra
+from omegaconf import DictConfig
+
+import signals
+from args import RunError, UsageError
+from command_line import Parser
+from config_files import settable
+from main import build_parser
+from modules import ROOT
+from multirun.table import Remember, show_table
+from runs import mark_first
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def launch(config: DictConfig) -> float:
+    """Run one job, in this process or where a launcher has brought it, and return the metric that it monitors."""
+    from multirun.job import run_job  # torch
+
+    with errors_in_one_line():
+        return run_job(config)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End with one line and an exit status, as main.py, where the user can mend what is wrong."""
+    try:
+        yield
+    except UsageError as error:
+        Parser().error(str(error))
+    except RunError as error:
+        sys.exit(f"{Parser().prog}: error: {error}")
+    except Exception as error:
+        *_, last = walk_tb(error.__traceback__)
+        if not last[0].f_globals["__name__"].startswith(("hydra.", "omegaconf.")):
+            raise
+        cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
+        Parser().error(f"{str(error).partition('Config search path')[0]} {cause}")
+
+
+def complete(words: Sequence[str]) -> None:
+    """Print what the last of ``words`` can become, as Hydra knows it."""
+    line = " ".join(["python", "sweep_hydra.py", *words])
+    os.environ |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    sys.argv[1:] = ["--shell-completion", "query=bash"]
+    launch()
+
+
+def require_no_dashes(argv: Sequence[str]) -> None:
+    """Raise UsageError if a flag is written as for main.py."""
+    for word in argv:
+        name, _, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and settable(build_parser([]), name):
+            raise UsageError(f"{word}: here flags stand without dashes, as in {name}={value or 'VALUE'}")
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["--complete"]:  # from the shell, at a TAB
+        complete(sys.argv[2:])
+        return
+    # Jobs in other processes find the files of the project, and what is wrong comes here instead of being printed.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    mark_first()
+    with signals.handled(), errors_in_one_line():
+        try:
+            require_no_dashes(sys.argv[1:])
+            launch()
+        except signals.Stopped as stopped:
+            print(f"{Parser().prog}: {stopped}", file=sys.stderr)
+            raise
+        finally:
+            failures = show_table(Remember.directory) if Remember.directory else ""
+        if failures:
+            raise RunError(failures)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except signals.Stopped:
+        signals.ignore()
+        raise
