@@ -25,18 +25,9 @@ from torch.optim import Optimizer
 import signals
 from args import RunError, UsageError
 from loops import RunCallback
+from program_args import monitored
 from runs import BEST, CHECKPOINTS, LAST
 from trainer_args import notice
-
-
-def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
-    """Return which metric tells the best epoch, and which is better, "min" or "max": as the flags say, or the model.
-
-    Args:
-        args: all flags.
-        model: what is trained, or its class.
-    """
-    return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
 
 
 def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, lack: str) -> list[pl.Callback]:

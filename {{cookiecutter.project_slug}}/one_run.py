@@ -1,4 +1,4 @@
-"""One run of a sweep: in this process or, on several devices, in processes of main.py."""
+"""One run of a sweep: in this process, or in processes of main.py."""
 
 import gc
 import json
@@ -11,19 +11,16 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import sleep
-
-import pytorch_lightning as pl
-import torch
+from typing import Any
 
 import signals
 from args import RunError, UsageError
 from modules import ROOT, said
 from runs import CHECKPOINTS, GIVEN_DIR, LAST, LOCK_FILE, METRICS_FILE, is_over, locked
-from train import train
 from words import COMMAND_FILE
 
-POLL = 0.5  # seconds between looks at a run in processes of its own
-ERROR_FILE = "error.txt"
+POLL = 0.5  # seconds between looks at a run in another process
+ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
 NOT_OF_RUN = {LOCK_FILE, COMMAND_FILE, ".hydra"}
 
 
@@ -31,10 +28,14 @@ def run_in(
     run_dir: Path,
     args: Namespace,
     words: Sequence[str],
-    callbacks: Sequence[pl.Callback] = (),
+    callbacks: Sequence[Any] = (),
     watch: Callable[[], None] = lambda: None,
+    *,
+    apart: bool = False,
 ) -> dict[str, float]:
     """Return the metrics of a run; what was killed in its directory goes on, and what is over there is not run again.
+
+    On several devices it runs in processes of main.py, else in this one.
 
     Args:
         run_dir: a directory of its own.
@@ -42,6 +43,7 @@ def run_in(
         words: of the command line of main.py that is the same run.
         callbacks: more of them for the Trainer of a run in this process.
         watch: called every now and then while a run goes on in other processes; what it raises ends the run.
+        apart: run in another process even so: what kills it does not kill this one.
 
     Raises:
         UsageError, RunError: the run cannot be done, or failed.
@@ -51,14 +53,22 @@ def run_in(
     last = run_dir / CHECKPOINTS / LAST
     with locked(run_dir):
         if is_over(run_dir):
-            metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
-            return metrics
+            return metrics_of(run_dir)
         if not last.exists():
             clear(run_dir)
-        if processes(args) == 1:
+        if not apart and processes(args) == 1:
+            from train import train  # torch, which a process that only waits does not need
+
             goes_on = {"ckpt_path": str(last)} if last.exists() else {}
             return train(Namespace(**{**vars(args), **goes_on}), run_dir, callbacks)
-    return run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch)
+    run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch)
+    return metrics_of(run_dir)
+
+
+def metrics_of(run_dir: Path) -> dict[str, float]:
+    """Return the metrics of a run that is over."""
+    metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
+    return metrics
 
 
 def clear(run_dir: Path) -> None:
@@ -73,23 +83,29 @@ def processes(args: Namespace) -> int:
     if isinstance(args.devices, list):
         return len(args.devices)
     if args.devices == -1:
+        import torch
+
         return max(torch.cuda.device_count(), 1)
     return args.devices if isinstance(args.devices, int) else 1
 
 
-def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> dict[str, float]:
-    """Return the metrics of a run in processes of main.py.
+def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> None:
+    """Run main.py; what it prints goes to ``output.log``.
 
     Raises:
         RunError: it ended with an error.
         Stopped: a signal has arrived; it was told to end.
     """
-    command = [sys.executable, str(ROOT / "main.py"), *words]
     # Started by Slurm for one process, Lightning would start no other; so named, a job is one that is typed in.
     environment = {**os.environ, GIVEN_DIR: str(run_dir), "SLURM_JOB_NAME": "interactive"}
-    with (run_dir / ERROR_FILE).open("w+") as errors, signals.waiting():
+    with (run_dir / OUTPUT_FILE).open("w+") as output, signals.waiting():
         process = subprocess.Popen(
-            command, stderr=errors, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            [sys.executable, str(ROOT / "main.py"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
         )
         try:
             while process.poll() is None and signals.received() is None:
@@ -99,14 +115,13 @@ def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> 
             if process.poll() is None:  # let it save
                 process.terminate()
                 process.wait()
-        errors.seek(0)
-        lines = errors.read().strip().splitlines() or [f"exit status {process.returncode}"]
-    if process.returncode != 0:
-        wrong = [line for line in lines if "error:" in line]
-        raise RunError((wrong or lines)[-1].removeprefix("main.py: error: ").removesuffix(" (see main.py --help)"))
-    (run_dir / ERROR_FILE).unlink()
-    metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
-    return metrics
+        output.seek(0)
+        lines = output.read().strip().splitlines()
+    if process.returncode < 0:
+        raise RunError(f"its process was killed by signal {-process.returncode}, by hand or for want of memory")
+    if process.returncode > 0:
+        said = [line.partition("error: ")[2] for line in lines if line.startswith("main.py: error: ")] or lines[-1:]
+        raise RunError("".join(said[-1:]).partition(" (see main.py")[0] or f"exit status {process.returncode}")
 
 
 def reason(error: BaseException, run_dir: Path) -> str:
@@ -119,6 +134,8 @@ def reason(error: BaseException, run_dir: Path) -> str:
 
 def free_memory() -> None:
     """Let go of what the last run has left."""
+    import torch
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

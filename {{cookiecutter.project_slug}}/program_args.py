@@ -153,6 +153,16 @@ def resolve(args: Namespace) -> Namespace:
     return Namespace(**flags)
 
 
+def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
+    """Return which metric tells the best epoch, and which is better, "min" or "max": as the flags say, or the model.
+
+    Args:
+        args: all flags.
+        model: what is trained, or its class.
+    """
+    return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
+
+
 def seed(text: str) -> int:
     """Return ``text`` as an integer that can seed every generator: 0 to 4294967295."""
     if count(text) >= 2**32:

@@ -169,6 +169,13 @@ def write_metrics(metrics: Mapping[str, float], run_dir: Path) -> None:
             file.write(json.dumps(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
 
 
+def results(metrics: dict[str, float], run_dir: Path) -> dict[str, float | str]:
+    """Return the metrics of a run, its checkpoints and its directory: what is worth printing."""
+    files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
+    written = {name: str(path) for name, path in files.items() if path.exists()}
+    return {**dict(sorted(metrics.items())), **written, "run": str(run_dir)}
+
+
 def was_started_by_first() -> bool:
     """Return whether the first process of a distributed run has started this one, as Lightning does."""
     return not is_first_process() and os.environ.get(PARENT) == str(os.getppid())

@@ -31,10 +31,10 @@ from modules import brings_data, file_of
 from predictions import write_predictions
 from resume import KEY, Resume, RunFiles
 from runs import (
-    CHECKPOINTS,
     CONFIG_FILE,
     is_first_process,
     is_over,
+    results,
     run_of,
     write_config,
     write_metrics,
@@ -59,13 +59,6 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
     if args.command == "predict":
         return {"predictions": str(predict(args, run_dir)), "run": str(run_dir)}
     return results(train(args, run_dir) if args.command == "fit" else evaluate(args, run_dir), run_dir)
-
-
-def results(metrics: dict[str, float], run_dir: Path) -> dict[str, float | str]:
-    """Return the metrics of a run, its checkpoints and its directory: what is worth printing."""
-    files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
-    written = {name: str(path) for name, path in files.items() if path.exists()}
-    return {**dict(sorted(metrics.items())), **written, "run": str(run_dir)}
 
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:

@@ -20,15 +20,15 @@ from omegaconf import DictConfig
 
 import signals
 from args import UsageError
-from callbacks import monitored
 from files import whole_file
 from main import parse_args, show
-from modules import load
+from modules import declaration
 from multirun.flags import given_names, job_words
 from multirun.notes import HYDRA, NOTE_FILE, Note
-from one_run import free_memory, reason, run_in
-from runs import PARENT, run_of
-from train import results
+from one_run import OUTPUT_FILE, free_memory, processes, reason, run_in
+from program_args import monitored
+from runs import PARENT, results, run_of
+from trainer_args import notice
 from words import COMMAND_FILE, shell_line
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def run_job(config: DictConfig) -> float:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
         args, words = begin(config, run_dir)
+        if processes(args) > 1:
+            notice(f"what they print goes to {run_dir / OUTPUT_FILE}")
         metrics = run_in(run_dir, args, words)
     except UsageError:
         if not foreign(run_dir):
@@ -69,17 +71,19 @@ def run_one_of_many(config: DictConfig) -> float:
         SystemExit: submitit starts the job again.
     """
     run_dir, begun = Path(HydraConfig.get().runtime.output_dir), monotonic()
-    note, value = Note(), nan
+    note, value, is_first = Note(), nan, os.environ.get(PARENT) == str(os.getpid())
     with signals.handled() as before:
         try:
             args, words = begin(config, run_dir)
             quiet = {"enable_progress_bar": False, "enable_model_summary": False}
-            metrics = run_in(run_dir, Namespace(**{**vars(args), **quiet}), words)
+            args = Namespace(**{**vars(args), **quiet})
+            # Where a launcher has brought the job, others may depend on this process.
+            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"], apart=not is_first)
             note.metric, note.mode = monitored_metric(args)
             value = metrics.get(note.metric, nan)
         except signals.Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
-            if os.environ.get(PARENT) == str(os.getpid()):
+            if is_first:
                 raise
         except (Exception, SystemExit) as error:
             note.error = reason(error, run_dir)
@@ -87,7 +91,8 @@ def run_one_of_many(config: DictConfig) -> float:
             note.seconds = monotonic() - begun
             note.write(run_dir)
     log.info(f"{run_dir}: {note.error or f'{note.metric} {value:.4f}'}")
-    free_memory()
+    if is_first:
+        free_memory()
     return value
 
 
@@ -106,7 +111,7 @@ def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
 
 def monitored_metric(args: Namespace) -> tuple[str, str]:
     """Return which metric a run goes by, "" for none, and which is better, "min" or "max"."""
-    metric, mode = monitored(args, load("models", args.model_name))
+    metric, mode = monitored(args, declaration("models", args.model_name))
     return metric or "", mode
 
 
