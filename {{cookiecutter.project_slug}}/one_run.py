@@ -97,11 +97,16 @@ def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> 
         Stopped: a signal has arrived; it was told to end.
     """
     # Started by Slurm for one process, Lightning would start no other; so named, a job is one that is typed in.
-    environment = {**os.environ, GIVEN_DIR: str(run_dir), "SLURM_JOB_NAME": "interactive"}
+    environment = {
+        **os.environ,
+        GIVEN_DIR: str(run_dir),
+        signals.WITH_PARENT: "yes",
+        "SLURM_JOB_NAME": "interactive",
+    }
     with (run_dir / OUTPUT_FILE).open("w+") as output, signals.waiting():
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "main.py"), *words],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # ends when this process does
             stdout=output,
             stderr=output,
             env=environment,

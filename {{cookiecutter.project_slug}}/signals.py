@@ -10,6 +10,9 @@ from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
 STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; of the others, which schedulers send, 143
+# {% if cookiecutter.sweeps != "none" %}
+WITH_PARENT = "ENDS_WITH_PARENT"  # environment variable of a process that is to end when the one that started it does
+# {% endif %}
 AGAIN = "stopping at the end of this batch; Ctrl-C again stops at once\n"
 
 
@@ -65,6 +68,10 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
         yield {}
         return
     inbox.follows, inbox.pid = follows, os.getpid()
+    # {% if cookiecutter.sweeps != "none" %}
+    if os.environ.pop(WITH_PARENT, None):
+        end_with_parent()
+    # {% endif %}
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {signum: signal.getsignal(signum) for signum in signums}
     if hasattr(signal, "SIGCHLD"):
@@ -81,6 +88,19 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
         inbox.received, inbox.pid, inbox.follows = None, None, False
 
 
+# {% if cookiecutter.sweeps != "none" %}
+def end_with_parent() -> None:
+    """Send this process a SIGTERM when its standard input ends, as it does with the process that started it."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+# {% endif %}
 def ignore() -> None:
     """Ignore further ones: this process is about to end, and nothing is to break that off."""
     for name in NAMES:

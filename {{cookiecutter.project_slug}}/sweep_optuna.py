@@ -39,6 +39,17 @@ def read_command_line(argv: Sequence[str]) -> Sweep:
     return read_sweep(argv, parser, ckpt_path)
 
 
+def storage_of(sweep: Sweep) -> str:
+    """Return the URL of the storage of a sweep.
+
+    Raises:
+        UsageError: there is no such kind of storage, or its driver is not installed.
+    """
+    from sweeps import studies
+
+    return studies.absolute(sweep.args.storage or f"sqlite:///{sweep.directory / STUDY_FILE}")
+
+
 def begun_study(sweep: Sweep, url: str) -> tuple[Any, Any]:
     """Return the study of a sweep, made if it is not there, and its storage.
 
@@ -115,10 +126,8 @@ def run(argv: list[str]) -> None:
     from sweeps.claims import Claims
     from sweeps.kept import keep_checkpoints
     from sweeps.progress import Progress, print_result
-    from sweeps.ranking import best
-    from sweeps.report import TABLE
 
-    url = studies.absolute(sweep.args.storage or f"sqlite:///{sweep.directory / STUDY_FILE}")
+    url = storage_of(sweep)
     if sweep.args.report:
         report(sweep, url)
         return
@@ -136,10 +145,18 @@ def run(argv: list[str]) -> None:
             progress.close()
             keep_checkpoints(claims)  # also those that two workers have left to each other
             print_result(study, sweep.metrics, sweep.directory)
+    require_outcome(claims)
+
+
+def require_outcome(claims: Any) -> None:
+    """Raise RunError if too many trials have failed, or none is complete."""
+    from sweeps.ranking import best
+    from sweeps.report import TABLE
+
     if failures := claims.failures(claims.trials()):
         raise RunError(f"{failures}; the same command goes on")
-    if not best(study):
-        raise RunError(f"no trial is complete: {sweep.directory / TABLE} says why")
+    if not best(claims.study):
+        raise RunError(f"no trial is complete: {claims.sweep.directory / TABLE} says why")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

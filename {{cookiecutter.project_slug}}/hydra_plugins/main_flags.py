@@ -13,11 +13,6 @@ from modules import names
 from multirun import flags
 
 SCHEME = "flags"
-FOLDERS = {"model_name": "models", "data_name": "data"}
-MAKERS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "model_name": flags.model_config,
-    "data_name": flags.data_config,
-}
 
 
 class FlagSearchPath(SearchPathPlugin):
@@ -29,7 +24,7 @@ class FlagSearchPath(SearchPathPlugin):
 
 
 class FlagSource(ConfigSource):
-    """The config ``flags``, and the groups ``model_name``, ``data_name`` and ``experiment``.
+    """The config ``flags``, and what there is of the groups ``model_name``, ``data_name`` and ``experiment``.
 
     Only the file of the model and of the data that a job names is read.
     """
@@ -40,7 +35,7 @@ class FlagSource(ConfigSource):
         return SCHEME
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return a config, for the top level of the whole one.
+        """Return a config.
 
         Raises:
             ConfigLoadError: there is none of this name.
@@ -49,7 +44,12 @@ class FlagSource(ConfigSource):
         make = self._maker(config_path)
         if make is None:
             raise ConfigLoadError(f"there is no config {config_path} made from flags")
-        return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), {"package": "_global_"})
+        package = "_global_"  # the top level
+        # {% if cookiecutter.sweeps == "both" %}
+        if config_path.startswith("hydra/sweeper"):
+            package = "hydra.sweeper"
+        # {% endif %}
+        return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), {"package": package})
 
     def available(self) -> bool:
         """Return that it is there."""
@@ -61,24 +61,39 @@ class FlagSource(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Return whether there is a group of configs of this name."""
-        return config_path.strip("/") in ("", *FOLDERS)
+        return config_path.strip("/") in groups() or config_path.strip("/") == ""
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Return the names of the configs in a group, and of the groups at the top."""
         group = config_path.strip("/")
-        configs = names(FOLDERS[group]) if group in FOLDERS else ["flags"] if group == "" else []
-        groups = list(FOLDERS) if group == "" else []
-        found = {None: groups + configs, ObjectType.CONFIG: configs, ObjectType.GROUP: groups}
-        return sorted(found[results_filter])
+        configs = groups().get(group, ["flags"] if group == "" else [])
+        below = [name for name in groups() if "/" not in name] if group == "" else []
+        return sorted({None: below + configs, ObjectType.CONFIG: configs, ObjectType.GROUP: below}[results_filter])
 
     def _maker(self, config_path: str) -> Callable[[], dict[str, Any]] | None:
         """Return what makes a config, or None if there is none of this name."""
         path = config_path.removesuffix(".yaml")
-        group, _, name = path.partition("/")
+        group, _, name = path.rpartition("/")
         if path == "flags":
             return flags.program_config
-        if group in FOLDERS and name in names(FOLDERS[group]):
-            return lambda: MAKERS[group](name)
-        if group == "experiment" and (file := flags.experiment_file(name)):
+        if path.startswith("experiment/") and (file := flags.experiment_file(path.removeprefix("experiment/"))):
             return lambda: flags.experiment_config(file)
-        return None
+        if name not in groups().get(group, []):
+            return None
+        # {% if cookiecutter.sweeps == "both" %}
+        if group == "hydra/sweeper":
+            from multirun.study import sweeper_config
+
+            return sweeper_config
+        # {% endif %}
+        make = {"model_name": flags.model_config, "data_name": flags.data_config}[group]
+        return lambda: make(name)
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names of the configs in each group; an experiment may be any file."""
+    found = {"model_name": names("models"), "data_name": names("data")}
+    # {% if cookiecutter.sweeps == "both" %}
+    found["hydra/sweeper"] = ["optuna"]
+    # {% endif %}
+    return found

@@ -47,6 +47,12 @@ def run_job(config: DictConfig) -> float:
         Stopped: a signal has arrived.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells how each run begins and ends
+    # {% if cookiecutter.sweeps == "both" %}
+    if HydraConfig.get().sweeper.get("trial") is not None:
+        from multirun.study import run_claimed  # Optuna
+
+        return run_claimed()
+    # {% endif %}
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_one_of_many(config)
     run_dir = Path(HydraConfig.get().runtime.output_dir)

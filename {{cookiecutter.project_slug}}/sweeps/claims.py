@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.storages import BaseStorage
@@ -70,9 +71,31 @@ class Claims:
             claimed = self.study.ask()
             drawn = self.sweep.space.draw(claimed)
             run_dir, command = self.run_dir(claimed).resolve(), self.sweep.command(drawn, **more)
-            claimed.set_user_attr(MINE, {**myself(), "run": str(run_dir), "command": command})
+            signed = {**myself(), "claim": uuid4().hex, "run": str(run_dir), "command": command}
+            claimed.set_user_attr(MINE, signed)
             return claimed, drawn
 
+    # {% if cookiecutter.sweeps == "both" %}
+    def take_over(self, number: int, claim: str) -> tuple[Trial, dict[str, Any]] | None:
+        """Return a trial that another process has claimed for this one, and what it draws; None if it is that no more.
+
+        Args:
+            number: of the trial.
+            claim: by which it is known.
+        """
+        with studies.exclusive(self.url, self.sweep.directory):
+            found = self.trials()[number]
+            owner = found.user_attrs.get(MINE, {})
+            if found.state.is_finished() or owner.get("claim") != claim:
+                return None
+            if found.state == TrialState.WAITING:  # this process was stopped and started again
+                self.storage.set_trial_state_values(found._trial_id, TrialState.RUNNING)
+            self.study.sampler = optuna.samplers.RandomSampler()  # all is drawn
+            trial = Trial(self.study, found._trial_id)
+            trial.set_user_attr(MINE, {**owner, **myself()})
+            return trial, self.sweep.space.draw(trial)
+
+    # {% endif %}
     def run_dir(self, trial: Trial | FrozenTrial) -> Path:
         """Return the directory of a trial's run."""
         return self.sweep.directory / "trials" / f"{trial.number:04}"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +97,7 @@ class Workers:
         """Start a worker; what it prints goes to its log."""
         log = log_of(self.sweep, worker)
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, NUMBER: str(worker)}
+        environment = {**os.environ, NUMBER: str(worker), signals.WITH_PARENT: "yes"}
         with log.open("ab") as output:
             # In a session of its own, so that Ctrl-C comes here alone; its standard input ends when this process does.
             self.processes[worker] = subprocess.Popen(
@@ -129,17 +128,6 @@ def log_of(sweep: Sweep, worker: int) -> Path:
     return sweep.directory / LOGS / f"worker-{worker}.log"
 
 
-def end_with_parent() -> None:
-    """End this worker tidily when the process that started it is gone."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def work(claims: Claims, worker: int) -> None:
     """Run trials until there is none to be had.
 
@@ -148,7 +136,6 @@ def work(claims: Claims, worker: int) -> None:
     """
     from sweeps.trials import deal_devices, run_trial  # torch
 
-    end_with_parent()
     more = deal_devices(worker, Namespace(**{**vars(claims.sweep.flags), "workers": claims.sweep.args.workers}))
     gc.freeze()  # what is there now stays: it need not be looked through after each trial
     while True:

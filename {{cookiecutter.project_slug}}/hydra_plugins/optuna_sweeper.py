@@ -1,0 +1,144 @@
+"""Optuna as a sweeper of Hydra's: trials of the same studies as sweep_optuna.py, run by whatever launcher."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+import signals
+from args import RunError
+from multirun.flags import given_names, job_words
+from multirun.table import Remember
+
+LOOK = 2.0  # seconds between looks at trials that run elsewhere
+
+
+class OptunaSweeper(Sweeper):
+    """Claims trials of a study, ``workers`` at a time, and lets a launcher run them.
+
+    Args:
+        params: what is searched, as overrides by name: ``learning_rate: interval(1e-4, 1e-1)``.
+        **settings: flags of a sweep; and argv, trial and claim, which only jobs have: the sweep, and which trial of it.
+    """
+
+    hydra_context: HydraContext
+    config: DictConfig
+
+    def __init__(self, params: dict[str, str], **settings: Any) -> None:
+        """Remember the arguments."""
+        self.params = params
+        self.settings = {name: value for name, value in settings.items() if name not in ("argv", "trial", "claim")}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Remember what a launcher needs."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.job = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until there are as many as asked for.
+
+        Args:
+            arguments: overrides: what is held, and what is searched.
+
+        Raises:
+            UsageError, RunError: it cannot be done.
+            Stopped: a signal has arrived.
+        """
+        from multirun.study import sweep_words
+        from sweep_optuna import begun_study, read_command_line, report, require_outcome, storage_of
+        from sweeps import studies
+        from sweeps.claims import Claims
+        from sweeps.kept import keep_checkpoints
+        from sweeps.progress import Progress, print_result
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        params = [f"{name}={value}" for name, value in self.params.items()]
+        overrides = parser.parse_overrides([*params, *arguments])
+        held = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
+        searched = [each for each in overrides if each.is_sweep_override()]
+        argv = [*self.held_words(held), *sweep_words(self.settings, searched)]
+        sweep = read_command_line(argv)
+        url = storage_of(sweep)
+        Remember.directory = None  # the study has a report of its own
+        if sweep.args.report:
+            report(sweep, url)
+            return
+        study, storage = begun_study(sweep, url)
+        claims = Claims(sweep, study, storage, url)
+        launcher = self.launcher_into(sweep.directory)
+        with studies.storage_errors(url):
+            progress = Progress(claims)
+            try:
+                while self.run_batch(claims, launcher, held, argv):
+                    keep_checkpoints(claims)
+                    progress.show()
+            finally:
+                progress.close()
+                keep_checkpoints(claims)
+                print_result(study, sweep.metrics, sweep.directory)
+        require_outcome(claims)
+
+    def held_words(self, held: Sequence[str]) -> list[str]:
+        """Return the words of a command line of main.py for what is not searched."""
+        return job_words(self.job, given_names(held, self.config.hydra.runtime.choices.get("experiment")))
+
+    def launcher_into(self, directory: Path) -> Launcher:
+        """Return the launcher that the config names, with the directory of the sweep for all that it writes."""
+        with open_dict(self.config):
+            self.config.hydra.sweep.dir = str(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, directory / "multirun.yaml")
+        context, task = self.hydra_context, self.task_function
+        return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=self.config)
+
+    def run_batch(self, claims: Any, launcher: Launcher, held: Sequence[str], argv: list[str]) -> bool:
+        """Run as many trials as there are workers, and return whether there may be more to do.
+
+        Raises:
+            Exception: whatever a launcher raises that could not begin any.
+            Stopped: a signal has arrived.
+        """
+        from multirun.study import override_text
+        from sweeps.claims import MINE
+
+        batch: list[tuple[Any, dict[str, Any]]] = []
+        try:
+            with signals.waiting():
+                while len(batch) < claims.sweep.args.workers and (claimed := claims.claim({})):
+                    batch.append(claimed)
+            if not batch:
+                if all(trial.state.is_finished() for trial in claims.trials()) or claims.failures(claims.trials()):
+                    return False
+                sleep(LOOK)  # others run elsewhere
+                return True
+            jobs = []
+            for trial, drawn in batch:
+                own = {
+                    "hydra.sweep.dir": str(claims.sweep.directory),
+                    "hydra.sweep.subdir": f"trials/{claims.run_dir(trial).name}",
+                    "hydra.sweeper.argv": argv,
+                    "hydra.sweeper.trial": trial.number,
+                    "hydra.sweeper.claim": trial.user_attrs[MINE]["claim"],
+                }
+                jobs.append([*held, *(override_text(name, value) for name, value in {**drawn, **own}.items())])
+            with ExitStack() as stack:
+                for trial, _ in batch:
+                    stack.enter_context(claims.alive(trial))
+                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number):
+                    _ = result.return_value  # raises what the job has raised
+        except Exception as error:
+            left = [trial for trial, _ in batch if claims.is_mine(trial)]
+            if len(left) == len(batch):
+                raise RunError(f"the launcher could not begin a trial: {error}") from error
+        finally:
+            for trial, _ in batch:
+                claims.release(trial)  # if it is still this process's
+        return True

@@ -1,0 +1,118 @@
+"""A study of Optuna's whose trials Hydra launches: the same as that of sweep_optuna.py with the same flags."""
+
+import json
+import os
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString
+
+import signals
+from args import UsageError
+from config_files import as_setting, plain
+from multirun.flags import escaped, flags_of
+from multirun.job import passed_on
+from runs import PARENT
+from sweeps.flags import add_sweep_args
+from words import flag_words
+
+
+def sweep_parser() -> ArgumentParser:
+    """Return a parser of the flags of a sweep alone."""
+    parser = ArgumentParser(add_help=False)
+    add_sweep_args(parser)
+    return parser
+
+
+def sweeper_config() -> dict[str, Any]:
+    """Return the config of the sweeper: the flags of a sweep, and what it tells its jobs."""
+    target = {"_target_": "hydra_plugins.optuna_sweeper.OptunaSweeper", "_convert_": "all"}
+    return {**target, "params": {}, **flags_of(sweep_parser()), "argv": None, "trial": None, "claim": None}
+
+
+def sweep_words(settings: Mapping[str, Any], searched: Sequence[Override]) -> list[str]:
+    """Return the words of a command line that say the same as the settings of the sweeper.
+
+    Args:
+        settings: flags of a sweep, by name.
+        searched: overrides that say what is searched; the model's own space counts only where there are none.
+
+    Raises:
+        UsageError: an override cannot be searched.
+    """
+    parser = sweep_parser()
+    settings = {**settings, "search": [*(settings["search"] or []), *map(search_word, searched)]}
+    if searched:
+        settings["search_only"] = True
+    by_default = {action.dest: action.default for action in parser._actions}
+    given = {name: value for name, value in settings.items() if value not in (by_default[name], [])}
+    return [word for name, value in given.items() for word in flag_words(parser, name, value)]
+
+
+def search_word(override: Override) -> str:
+    """Return what ``--search`` takes for an override that sweeps.
+
+    Raises:
+        UsageError: there is no such word.
+    """
+    name, values = override.get_key_element().lstrip("+"), override.value()
+    if isinstance(values, IntervalSweep):
+        return f"{name}={values.start}..{values.end}{':log' if 'log' in values.tags else ''}"
+    texts = [as_setting(override_value(f"{name}={text}")) for text in override.sweep_string_iterator()]
+    if not all(isinstance(text, str) and "," not in text and ".." not in text for text in texts):
+        raise UsageError(f"{override.input_line} cannot be searched: its values are no plain numbers or words")
+    return f"{name}={','.join(texts)}"
+
+
+def override_value(text: str) -> Any:
+    """Return the value that an override has."""
+    return OverridesParser.create().parse_override(text).value()
+
+
+def override_text(name: str, value: Any) -> str:
+    """Return an override that gives a name a value, whatever is in it."""
+    return f"{name}={element(plain(value))}"
+
+
+def element(value: Any) -> str:
+    """Return a value as Hydra's grammar has it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(element, value))}]"
+    if isinstance(value, str):
+        return QuotedString(escaped(value), Quote.single).with_quotes()
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+
+
+def run_claimed() -> float:
+    """Run the trial that the sweeper has claimed for this job, and return its value, the first of several; or NaN.
+
+    Raises:
+        Stopped: a signal has arrived in the process that has begun the sweep; the trial waits for the next start.
+        SystemExit: submitit starts the job again.
+    """
+    from sweep_optuna import begun_study, read_command_line, storage_of
+    from sweeps.claims import Claims
+    from sweeps.trials import run_trial
+
+    settings = HydraConfig.get().sweeper
+    sweep = read_command_line(settings.argv)
+    url = storage_of(sweep)
+    study, storage = begun_study(sweep, url)
+    claims = Claims(sweep, study, storage, url)
+    taken = claims.take_over(settings.trial, settings.claim)
+    is_first = os.environ.get(PARENT) == str(os.getpid())
+    if taken is None:
+        return nan
+    with signals.handled() as before:
+        try:
+            run_trial(claims, *taken, {}, apart=not is_first)
+        except signals.Stopped as stopped:
+            passed_on(stopped, before)
+            if is_first:
+                raise
+    values = claims.trials()[settings.trial].values
+    return values[0] if values else nan
