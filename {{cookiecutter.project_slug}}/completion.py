@@ -14,8 +14,11 @@ from program_args import COMMANDS
 ALL_COMMANDS = (*COMMANDS, "new")
 PROGRAMS = [
     "main.py",
-    # {% if cookiecutter.sweeps != "none" %}
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     "sweep_optuna.py",
+    # {% endif %}
+    # {% if cookiecutter.sweeps in ["hydra", "both"] %}
+    "sweep_hydra.py",
     # {% endif %}
 ]
 

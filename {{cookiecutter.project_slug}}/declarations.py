@@ -16,7 +16,7 @@ import signals
 HOOKS = {"add_model_specific_args", "add_data_specific_args"}
 # The flags, the data that a model is made for, what its best epoch is.
 DECLARED = {*HOOKS, "data_name", "monitor", "monitor_mode"}
-# {% if cookiecutter.sweeps != "none" %}
+# {% if cookiecutter.sweeps in ["optuna", "both"] %}
 DECLARED |= {"search_space"}
 # {% endif %}
 LIGHT = {*sys.stdlib_module_names, "args", "trainer_args"}  # imported as they are

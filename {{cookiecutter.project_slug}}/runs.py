@@ -116,7 +116,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-# {% if cookiecutter.sweeps != "none" %}
+# {% if cookiecutter.sweeps in ["optuna", "both"] %}
 def is_locked(run_dir: Path) -> bool:
     """Return whether another process holds the lock of a run's directory."""
     try:

@@ -47,7 +47,7 @@ class FlagSource(ConfigSource):
         package = "_global_"  # the top level
         # {% if cookiecutter.sweeps == "both" %}
         if config_path.startswith("hydra/sweeper"):
-            package = "hydra.sweeper"
+            package = "hydra"
         # {% endif %}
         return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), {"package": package})
 

@@ -1,5 +1,6 @@
 """Optuna as a sweeper of Hydra's: trials of the same studies as sweep_optuna.py, run by whatever launcher."""
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +12,12 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, read_write
 
 import signals
 from args import RunError
 from multirun.flags import given_names, job_words
+from multirun.job import CLAIMED
 from multirun.table import Remember
 
 LOOK = 2.0  # seconds between looks at trials that run elsewhere
@@ -26,7 +28,7 @@ class OptunaSweeper(Sweeper):
 
     Args:
         params: what is searched, as overrides by name: ``learning_rate: interval(1e-4, 1e-1)``.
-        **settings: flags of a sweep; and argv, trial and claim, which only jobs have: the sweep, and which trial of it.
+        **settings: flags of a sweep.
     """
 
     hydra_context: HydraContext
@@ -34,8 +36,7 @@ class OptunaSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str], **settings: Any) -> None:
         """Remember the arguments."""
-        self.params = params
-        self.settings = {name: value for name, value in settings.items() if name not in ("argv", "trial", "claim")}
+        self.params, self.settings = params, settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what a launcher needs."""
@@ -92,7 +93,7 @@ class OptunaSweeper(Sweeper):
 
     def launcher_into(self, directory: Path) -> Launcher:
         """Return the launcher that the config names, with the directory of the sweep for all that it writes."""
-        with open_dict(self.config):
+        with read_write(self.config.hydra.sweep):
             self.config.hydra.sweep.dir = str(directory)
         directory.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, directory / "multirun.yaml")
@@ -112,8 +113,8 @@ class OptunaSweeper(Sweeper):
         batch: list[tuple[Any, dict[str, Any]]] = []
         try:
             with signals.waiting():
-                while len(batch) < claims.sweep.args.workers and (claimed := claims.claim({})):
-                    batch.append(claimed)
+                while len(batch) < claims.sweep.args.workers and (found := claims.claim({})):
+                    batch.append(found)
             if not batch:
                 if all(trial.state.is_finished() for trial in claims.trials()) or claims.failures(claims.trials()):
                     return False
@@ -121,12 +122,11 @@ class OptunaSweeper(Sweeper):
                 return True
             jobs = []
             for trial, drawn in batch:
+                claimed = {"argv": argv, "number": trial.number, "claim": trial.user_attrs[MINE]["claim"]}
                 own = {
                     "hydra.sweep.dir": str(claims.sweep.directory),
                     "hydra.sweep.subdir": f"trials/{claims.run_dir(trial).name}",
-                    "hydra.sweeper.argv": argv,
-                    "hydra.sweeper.trial": trial.number,
-                    "hydra.sweeper.claim": trial.user_attrs[MINE]["claim"],
+                    f"hydra.job.env_set.{CLAIMED}": json.dumps(claimed),
                 }
                 jobs.append([*held, *(override_text(name, value) for name, value in {**drawn, **own}.items())])
             with ExitStack() as stack:

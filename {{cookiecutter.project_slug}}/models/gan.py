@@ -87,7 +87,7 @@ class GoodGAN(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=1e-3, help="step size of both Adams")
         return parser
 
-    # {% if cookiecutter.sweeps != "none" %}
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     @staticmethod
     def search_space(trial: Any) -> None:
         """Draw what a sweep searches."""

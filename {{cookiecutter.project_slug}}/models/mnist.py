@@ -27,7 +27,7 @@ class LitMNIST(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=3e-3, help="step size of Adam")
         return parser
 
-    # {% if cookiecutter.sweeps != "none" %}
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     @staticmethod
     def search_space(trial: Any) -> None:
         """Draw what a sweep searches."""

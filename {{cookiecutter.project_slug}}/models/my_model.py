@@ -34,7 +34,7 @@ class MyModel(pl.LightningModule):
         group.add_argument("--learning_rate", type=positive_float, default=1e-2, help="step size of Adam")
         return parser
 
-    # {% if cookiecutter.sweeps != "none" %}
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     @staticmethod
     def search_space(trial: Any) -> None:
         """Draw what a sweep searches."""

@@ -31,6 +31,10 @@ from runs import PARENT, results, run_of
 from trainer_args import notice
 from words import COMMAND_FILE, shell_line
 
+# {% if cookiecutter.sweeps == "both" %}
+CLAIMED = "CLAIMED_TRIAL"  # environment variable of a job that runs a trial of a study
+# {% endif %}
+
 log = logging.getLogger(__name__)
 
 
@@ -46,9 +50,9 @@ def run_job(config: DictConfig) -> float:
         UsageError, RunError, Exception: the run fails, and is the only one.
         Stopped: a signal has arrived.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells how each run begins and ends
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # how each run begins and ends
     # {% if cookiecutter.sweeps == "both" %}
-    if HydraConfig.get().sweeper.get("trial") is not None:
+    if os.environ.get(CLAIMED):
         from multirun.study import run_claimed  # Optuna
 
         return run_claimed()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString
 
@@ -15,7 +14,7 @@ import signals
 from args import UsageError
 from config_files import as_setting, plain
 from multirun.flags import escaped, flags_of
-from multirun.job import passed_on
+from multirun.job import CLAIMED, passed_on
 from runs import PARENT
 from sweeps.flags import add_sweep_args
 from words import flag_words
@@ -29,9 +28,10 @@ def sweep_parser() -> ArgumentParser:
 
 
 def sweeper_config() -> dict[str, Any]:
-    """Return the config of the sweeper: the flags of a sweep, and what it tells its jobs."""
+    """Return the config of the sweeper: the flags of a sweep; and where it tells a job which trial is claimed for it."""
     target = {"_target_": "hydra_plugins.optuna_sweeper.OptunaSweeper", "_convert_": "all"}
-    return {**target, "params": {}, **flags_of(sweep_parser()), "argv": None, "trial": None, "claim": None}
+    sweeper = {**target, "params": {}, **flags_of(sweep_parser())}
+    return {"sweeper": sweeper, "job": {"env_set": {CLAIMED: ""}}}
 
 
 def sweep_words(settings: Mapping[str, Any], searched: Sequence[Override]) -> list[str]:
@@ -98,12 +98,12 @@ def run_claimed() -> float:
     from sweeps.claims import Claims
     from sweeps.trials import run_trial
 
-    settings = HydraConfig.get().sweeper
-    sweep = read_command_line(settings.argv)
+    claimed = json.loads(os.environ[CLAIMED])
+    sweep = read_command_line(claimed["argv"])
     url = storage_of(sweep)
     study, storage = begun_study(sweep, url)
     claims = Claims(sweep, study, storage, url)
-    taken = claims.take_over(settings.trial, settings.claim)
+    taken = claims.take_over(claimed["number"], claimed["claim"])
     is_first = os.environ.get(PARENT) == str(os.getpid())
     if taken is None:
         return nan
@@ -114,5 +114,5 @@ def run_claimed() -> float:
             passed_on(stopped, before)
             if is_first:
                 raise
-    values = claims.trials()[settings.trial].values
+    values = claims.trials()[claimed["number"]].values
     return values[0] if values else nan

@@ -11,8 +11,11 @@ GONE = [file for file in STANDS_ON if not (modules.ROOT / file).exists()]
 OF_THE_PROGRAM = (
     *("callbacks", "checkpoints", "command_line", "completion", "data", "explain", "main", "modules", "new"),
     *("model_gan", "model_mnist", "predictions", "resume"),
-    # {% if cookiecutter.sweeps != "none" %}
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     "sweep_optuna",
+    # {% endif %}
+    # {% if cookiecutter.sweeps in ["hydra", "both"] %}
+    "sweep_hydra",
     # {% endif %}
 )
 collect_ignore = [f"test_{name}.py" for name in OF_THE_PROGRAM] if GONE else []
