@@ -6,22 +6,21 @@ from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
 
+# The files of sweeps: of each kind, of either, and of both together.
+OPTUNA = ["sweep_optuna.py", "sweeps", "docs/sweeps.md"]
+OPTUNA += ["tests/test_search_space.py", "tests/test_sweep_optuna.py", "tests/test_sweeps.py"]
+HYDRA = ["sweep_hydra.py", "conf", "hydra_plugins", "multirun", "docs/hydra.md"]
+HYDRA += ["tests/test_sweep_hydra.py"]
+EITHER = ["one_run.py", "words.py"]
+BOTH = ["hydra_plugins/optuna_sweeper.py", "multirun/study.py"]
+
 # Which files and folders go when an option has this value.
 UNCHOSEN: dict[str, dict[object, list[str]]] = {
     "example_models": {
         False: ["models/mnist.py", "models/gan.py", "tests/test_model_mnist.py", "tests/test_model_gan.py"]
     },
     "license": {"none": ["LICENSE"]},
-    "sweeps": {
-        "none": [
-            "sweep_optuna.py",
-            "sweeps",
-            "docs/sweeps.md",
-            "tests/test_search_space.py",
-            "tests/test_sweep_optuna.py",
-            "tests/test_sweeps.py",
-        ]
-    },
+    "sweeps": {"none": [*OPTUNA, *HYDRA, *EITHER], "optuna": HYDRA, "hydra": [*OPTUNA, *BOTH]},
 }
 
 

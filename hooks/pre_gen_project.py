@@ -14,6 +14,8 @@ NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|[{][{%#]"
 # Names that the project's folder or package would take away from what it imports or installs, or that Windows keeps.
 TAKEN = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "numpy", "pillow", "pytest", "mypy", "ruff"}
 TAKEN |= {"optuna", "plotly", "matplotlib", "sqlalchemy", "tqdm", "cmaes", "scipy", "grpcio", "protobuf", "psycopg"}
+TAKEN |= {"hydra", "hydra_core", "omegaconf", "joblib", "submitit", "cloudpickle", "ray"}
+TAKEN |= {f"hydra_{launcher}_launcher" for launcher in ("joblib", "submitit", "ray")}
 TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 TAKEN |= {name.lower() for name in (*sys.stdlib_module_names, *keyword.kwlist)}
 

@@ -28,7 +28,7 @@ def sweep_parser() -> ArgumentParser:
 
 
 def sweeper_config() -> dict[str, Any]:
-    """Return the config of the sweeper: the flags of a sweep; and where it tells a job which trial is claimed for it."""
+    """Return the config of the sweeper: the flags of a sweep, and where it tells a job which trial is its."""
     target = {"_target_": "hydra_plugins.optuna_sweeper.OptunaSweeper", "_convert_": "all"}
     sweeper = {**target, "params": {}, **flags_of(sweep_parser())}
     return {"sweeper": sweeper, "job": {"env_set": {CLAIMED: ""}}}
