@@ -35,9 +35,9 @@ def chosen_files(**changed):
 
 
 def rendered(text, sweeps):
-    """Return Python code of the template as the project has it: with what belongs to sweeps, or without."""
-    block = re.compile(r' *# \{% if cookiecutter\.sweeps != "none" %\}\n(.*?) *# \{% endif %\}\n', re.DOTALL)
-    return block.sub("" if sweeps == "none" else r"\1", text)
+    """Return Python code of the template as the project has it: with what belongs to its sweeps, without the rest."""
+    block = re.compile(r" *# \{% if cookiecutter\.sweeps (.*?) %\}\n(.*?) *# \{% endif %\}\n", re.DOTALL)
+    return block.sub(lambda found: found[2] if eval(f"{sweeps!r} {found[1]}") else "", text)
 
 
 @pytest.mark.parametrize(("option", "value"), options())
@@ -63,7 +63,7 @@ def test_nothing_is_left_unrendered(bake, option, value):
         assert not text.endswith("\n\n"), file
 
 
-@pytest.mark.parametrize("sweeps", ["none", "optuna"])
+@pytest.mark.parametrize("sweeps", ["none", "optuna", "hydra", "both"])
 def test_without_the_examples_nothing_speaks_of_them(bake, sweeps):
     project = bake(example_models=False, sweeps=sweeps)
     for file in project.files() - {"data/digits.npz"}:
@@ -75,7 +75,14 @@ def test_without_sweeps_nothing_speaks_of_them(bake):
     project = bake(sweeps="none")
     for file in project.files() - {"data/digits.npz"}:
         text = (project.path / file).read_text().lower()
-        assert not re.search(r"sweep|optuna|search_space|plotly", text), file
+        assert not re.search(r"sweep|optuna|search_space|plotly|hydra|multirun", text), file
+
+
+def test_with_one_kind_of_sweeps_nothing_speaks_of_the_other(bake):
+    for sweeps, other in (("optuna", r"hydra|multirun|omegaconf"), ("hydra", r"optuna|search_space|plotly|\bstudy\b")):
+        project = bake(sweeps=sweeps)
+        for file in project.files() - {"data/digits.npz"}:
+            assert not re.search(other, (project.path / file).read_text().lower()), file
 
 
 @pytest.mark.parametrize("license_name", ["MIT", "Apache-2.0", "BSD-3-Clause", "none"])

@@ -9,12 +9,17 @@ import pytest
 
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
-OF_SWEEPS = [f"tests/test_{name}.py" for name in ("completion", "contracts", "search_space", "sweep_optuna", "sweeps")]
+OF_SWEEPS = ("completion", "contracts", "search_space", "sweep_hydra", "sweep_optuna", "sweeps")
 
 
 @pytest.mark.parametrize(
     ("examples", "sweeps", "tests"),
-    [(True, "none", []), (False, "optuna", OF_SWEEPS), pytest.param(False, "optuna", [], marks=pytest.mark.slow)],
+    [
+        (True, "none", []),
+        (False, "both", [f"tests/test_{name}.py" for name in OF_SWEEPS]),
+        pytest.param(False, "optuna", [], marks=pytest.mark.slow),
+        pytest.param(True, "hydra", [], marks=pytest.mark.slow),
+    ],
 )
 def test_its_lint_types_and_tests_pass(bake, examples, sweeps, tests):
     project = bake(example_models=examples, sweeps=sweeps)
@@ -61,12 +66,19 @@ def test_pip_installs_it(bake, tmp_path):
 
 
 def test_a_wheel_holds_what_it_needs(bake, tmp_path):
-    project = bake(sweeps="optuna")
+    project = bake(sweeps="both")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "."]
     subprocess.run([*command, str(project.path)], check=True, cwd=tmp_path, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     listed = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True).stdout
-    for file in ("main.py", "data/digits.npz", "models/gan.py", "sweeps/claims.py", "dist-info/licenses/LICENSE"):
+    for file in (
+        "main.py",
+        "data/digits.npz",
+        "models/gan.py",
+        "sweeps/claims.py",
+        "conf/config.yaml",
+        "dist-info/licenses/LICENSE",
+    ):
         assert file in listed
 
 

@@ -8,6 +8,11 @@ import pytest
 from tests.conftest import TEMPLATE, template_files
 
 LAYERS = [
+    ["sweep_hydra", "hydra_plugins"],
+    ["multirun.job", "multirun.table"],
+    ["multirun.study"],
+    ["multirun.flags", "multirun.launched", "multirun.notes"],
+    ["multirun"],
     ["sweep_optuna"],
     ["sweeps.workers"],
     ["sweeps.kept", "sweeps.progress", "sweeps.trials"],
@@ -16,10 +21,11 @@ LAYERS = [
     ["sweeps.ranking", "sweeps.studies", "sweeps.sweep"],
     ["sweeps.flags", "sweeps.space"],
     ["sweeps", "main"],
+    ["one_run"],
     ["completion", "train"],
-    ["callbacks", "explain", "new", "predictions", "program_args", "resume", "trained"],
+    ["callbacks", "explain", "new", "predictions", "resume", "trained"],
     ["checkpoints", "command_line", "loggers", "loops", "modules"],
-    ["declarations", "models", "data", "runs"],
+    ["declarations", "models", "data", "program_args", "runs", "words"],
     ["config_files", "in_memory"],
     ["args", "files", "signals", "slurm"],
     ["trainer_args"],

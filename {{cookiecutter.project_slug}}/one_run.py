@@ -17,11 +17,14 @@ import signals
 from args import RunError, UsageError
 from modules import ROOT, said
 from runs import CHECKPOINTS, GIVEN_DIR, LAST, LOCK_FILE, METRICS_FILE, is_over, locked
-from words import COMMAND_FILE
 
 POLL = 0.5  # seconds between looks at a run in another process
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
-NOT_OF_RUN = {LOCK_FILE, COMMAND_FILE, ".hydra"}
+NOT_OF_RUN = {LOCK_FILE}
+# {% if cookiecutter.sweeps in ["hydra", "both"] %}
+COMMAND_FILE = "command.txt"  # beside a run: the line that repeats it
+NOT_OF_RUN |= {COMMAND_FILE, ".hydra"}
+# {% endif %}
 
 
 def run_in(

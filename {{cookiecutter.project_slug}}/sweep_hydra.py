@@ -1,7 +1,7 @@
 """Train by Hydra: every flag of main.py without its dashes, as in max_epochs=3.
 
-    python sweep_hydra.py model_name=gan encoder_layers=12
-    python sweep_hydra.py -m model_name=mnist,gan max_epochs=3
+    python sweep_hydra.py max_epochs=3 batch_size=32
+    python sweep_hydra.py -m model_name=my_model learning_rate=1e-3,1e-2
     python sweep_hydra.py --help
 
 What stands in conf/ comes before, and experiment=NAME brings the flags of conf/experiment/NAME.yaml or of a run's file.
@@ -82,7 +82,10 @@ def main() -> None:
             require_no_dashes(sys.argv[1:])
             launch()
         except signals.Stopped as stopped:
-            print(f"{Parser().prog}: {stopped}", file=sys.stderr)
+            goes_on = (
+                f": the same command with hydra.sweep.dir={Remember.directory} goes on" if Remember.directory else ""
+            )
+            print(f"{Parser().prog}: {stopped}{goes_on}", file=sys.stderr)
             raise
         finally:
             failures = show_table(Remember.directory) if Remember.directory else ""

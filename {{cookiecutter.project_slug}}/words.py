@@ -10,8 +10,6 @@ from args import UsageError
 from config_files import as_setting, settable
 from trainer_args import NO, YES, TrainerFlag
 
-COMMAND_FILE = "command.txt"  # in the directory of a run: the line that repeats it
-
 
 def flag_words(parser: ArgumentParser, name: str, value: Any) -> list[str]:
     """Return the words that give a flag a value; none for a switch that is off, or where no value is the default.

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 import signals
 from args import RunError
 from multirun.flags import given_names, job_words
-from multirun.job import CLAIMED
+from multirun.study import CLAIMED, override_text, sweep_words
 from multirun.table import Remember
 
 LOOK = 2.0  # seconds between looks at trials that run elsewhere
@@ -53,7 +53,6 @@ class OptunaSweeper(Sweeper):
             UsageError, RunError: it cannot be done.
             Stopped: a signal has arrived.
         """
-        from multirun.study import sweep_words
         from sweep_optuna import begun_study, read_command_line, report, require_outcome, storage_of
         from sweeps import studies
         from sweeps.claims import Claims
@@ -107,7 +106,6 @@ class OptunaSweeper(Sweeper):
             Exception: whatever a launcher raises that could not begin any.
             Stopped: a signal has arrived.
         """
-        from multirun.study import override_text
         from sweeps.claims import MINE
 
         batch: list[tuple[Any, dict[str, Any]]] = []

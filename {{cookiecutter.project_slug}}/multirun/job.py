@@ -2,17 +2,14 @@
 
 import io
 import logging
-import os
 import shutil
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from math import nan
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,16 +21,13 @@ from files import whole_file
 from main import parse_args, show
 from modules import declaration
 from multirun.flags import given_names, job_words
+from multirun.launched import is_here, passed_on
 from multirun.notes import HYDRA, NOTE_FILE, Note
-from one_run import OUTPUT_FILE, free_memory, processes, reason, run_in
+from one_run import COMMAND_FILE, OUTPUT_FILE, free_memory, processes, reason, run_in
 from program_args import monitored
-from runs import PARENT, results, run_of
+from runs import results, run_of
 from trainer_args import notice
-from words import COMMAND_FILE, shell_line
-
-# {% if cookiecutter.sweeps == "both" %}
-CLAIMED = "CLAIMED_TRIAL"  # environment variable of a job that runs a trial of a study
-# {% endif %}
+from words import shell_line
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +46,10 @@ def run_job(config: DictConfig) -> float:
     """
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # how each run begins and ends
     # {% if cookiecutter.sweeps == "both" %}
-    if os.environ.get(CLAIMED):
-        from multirun.study import run_claimed  # Optuna
+    from multirun import study
 
-        return run_claimed()
+    if study.is_claimed():
+        return study.run_claimed()
     # {% endif %}
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_one_of_many(config)
@@ -81,19 +75,19 @@ def run_one_of_many(config: DictConfig) -> float:
         SystemExit: submitit starts the job again.
     """
     run_dir, begun = Path(HydraConfig.get().runtime.output_dir), monotonic()
-    note, value, is_first = Note(), nan, os.environ.get(PARENT) == str(os.getpid())
+    note, value = Note(), nan
     with signals.handled() as before:
         try:
             args, words = begin(config, run_dir)
             quiet = {"enable_progress_bar": False, "enable_model_summary": False}
             args = Namespace(**{**vars(args), **quiet})
             # Where a launcher has brought the job, others may depend on this process.
-            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"], apart=not is_first)
+            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"], apart=not is_here())
             note.metric, note.mode = monitored_metric(args)
             value = metrics.get(note.metric, nan)
         except signals.Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
-            if is_first:
+            if is_here():
                 raise
         except (Exception, SystemExit) as error:
             note.error = reason(error, run_dir)
@@ -101,7 +95,7 @@ def run_one_of_many(config: DictConfig) -> float:
             note.seconds = monotonic() - begun
             note.write(run_dir)
     log.info(f"{run_dir}: {note.error or f'{note.metric} {value:.4f}'}")
-    if is_first:
+    if is_here():
         free_memory()
     return value
 
@@ -164,21 +158,3 @@ def foreign(run_dir: Path) -> list[str]:
     """Return the names in a directory that Hydra does not put into it, nor a job that was refused."""
     names = sorted(path.name for path in run_dir.iterdir() if path.suffix != ".log")
     return [name for name in names if name not in (HYDRA, NOTE_FILE)]
-
-
-def passed_on(stopped: signals.Stopped, before: Mapping[str, Any]) -> str:
-    """Let what handled a signal before know of it, now that the run has saved: submitit starts the job again.
-
-    Returns:
-        What it says if it does not.
-
-    Raises:
-        SystemExit: it does.
-    """
-    handler = before.get(stopped.name)
-    if callable(handler) and stopped.name != "SIGINT":  # which Python makes a KeyboardInterrupt
-        try:
-            handler(signal.Signals[stopped.name], None)
-        except Exception as error:
-            return str(error)
-    return ""

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from files import whole_file
+from one_run import COMMAND_FILE
 from runs import METRICS_FILE
-from words import COMMAND_FILE
 
 HYDRA = ".hydra"  # where Hydra writes the config of a job
 NOTE_FILE = "job.json"  # what came of it

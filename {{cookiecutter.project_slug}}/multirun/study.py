@@ -14,10 +14,11 @@ import signals
 from args import UsageError
 from config_files import as_setting, plain
 from multirun.flags import escaped, flags_of
-from multirun.job import CLAIMED, passed_on
-from runs import PARENT
+from multirun.launched import is_here, passed_on
 from sweeps.flags import add_sweep_args
 from words import flag_words
+
+CLAIMED = "CLAIMED_TRIAL"  # environment variable of a job that runs a trial of a study
 
 
 def sweep_parser() -> ArgumentParser:
@@ -87,6 +88,11 @@ def element(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
+def is_claimed() -> bool:
+    """Return whether this job runs a trial of a study."""
+    return bool(os.environ.get(CLAIMED))
+
+
 def run_claimed() -> float:
     """Run the trial that the sweeper has claimed for this job, and return its value, the first of several; or NaN.
 
@@ -104,15 +110,14 @@ def run_claimed() -> float:
     study, storage = begun_study(sweep, url)
     claims = Claims(sweep, study, storage, url)
     taken = claims.take_over(claimed["number"], claimed["claim"])
-    is_first = os.environ.get(PARENT) == str(os.getpid())
     if taken is None:
         return nan
     with signals.handled() as before:
         try:
-            run_trial(claims, *taken, {}, apart=not is_first)
+            run_trial(claims, *taken, {}, apart=not is_here())
         except signals.Stopped as stopped:
             passed_on(stopped, before)
-            if is_first:
+            if is_here():
                 raise
     values = claims.trials()[claimed["number"]].values
     return values[0] if values else nan

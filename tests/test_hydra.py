@@ -1,0 +1,257 @@
+"""Hydra in a baked project: the same metrics by every way to a run, launchers, failures, Slurm, studies of Optuna."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.slurm_node import slurm_node, why_not
+
+SHORT = ("max_epochs=2", "limit_train_batches=5", "limit_val_batches=2", "limit_test_batches=2")
+SAME = ("--max_epochs", "2", "--limit_train_batches", "5", "--limit_val_batches", "2", "--limit_test_batches", "2")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+KILLER = """
+import os
+import signal
+
+from models.mnist import LitMNIST
+
+
+class Killer(LitMNIST):
+    def on_train_epoch_end(self):
+        if self.hparams.layer_1_dim == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(bake):
+    """A project with Optuna and Hydra, and a model whose process is killed if its first layer has 7 units."""
+    project = bake(project_slug="hydras", sweeps="both")
+    (project.path / "models" / "killer.py").write_text(KILLER)
+    return project
+
+
+def hydra(project, *argv, status=0, **kwargs):
+    """Run sweep_hydra.py, which must end with a status."""
+    result = project.python("sweep_hydra.py", *argv, **kwargs)
+    assert result.returncode == status, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def metrics(folder):
+    """Return the metrics of the one run below a folder."""
+    (file,) = folder.rglob("metrics.json")
+    return json.loads(file.read_text())
+
+
+def table(folder):
+    """Return the rows of the table of a multirun."""
+    with (folder / "jobs.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_has_the_same_metrics_by_main_by_optuna_and_by_hydra(project, tmp_path):
+    by_main = tmp_path / "main"
+    project.run(
+        *SAME, "--learning_rate", "0.005", cwd=tmp_path, OMP_NUM_THREADS="1", PL_TRAINER_DEFAULT_ROOT_DIR="main"
+    )
+    searched = ["--search_only", "--search", "learning_rate=0.005", "--n_trials", "1", "--study_name", "fixed"]
+    result = project.python("sweep_optuna.py", *SAME, *searched, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    hydra(project, *SHORT, "learning_rate=0.005", "hydra.run.dir=alone", cwd=tmp_path)
+    hydra(project, "-m", *SHORT, "learning_rate=0.005", "hydra.sweep.dir=many", cwd=tmp_path)
+    hydra(project, "-m", *SHORT, "learning_rate=0.005", "hydra.sweep.dir=joblib", *JOBLIB, cwd=tmp_path)
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=by_hydra"]
+    hydra(project, "-m", *SHORT, "learning_rate=choice(0.005)", *study, cwd=tmp_path)
+    wanted = metrics(by_main)
+    assert wanted.keys() >= {"train_loss", "val_loss", "test_accuracy"}
+    for folder in ("runs/sweeps/fixed", "alone", "many", "joblib", "runs/sweeps/by_hydra"):
+        assert metrics(tmp_path / folder) == wanted, folder
+    # The line that a job leaves repeats its run, too.
+    python, *words = shlex.split((tmp_path / "alone" / "command.txt").read_text())
+    assert python == "python"
+    project.run(*words[1:], "--default_root_dir", "repeated", cwd=tmp_path)
+    assert metrics(tmp_path / "repeated") == wanted
+
+
+def test_a_failing_job_leaves_the_others_alone(project, tmp_path):
+    jobs = ["model_name=mnist,my_model", "max_epochs=1,-3", "hydra.sweep.dir=many"]
+    result = hydra(project, "-m", *SHORT[1:], *jobs, status=1, cwd=tmp_path)
+    rows = table(tmp_path / "many")
+    assert [row["state"] for row in rows] == ["complete", "complete", "failed", "failed"]
+    losses = [float(row["val_loss"]) for row in rows[:2]]
+    assert losses == sorted(losses)
+    assert all("max_epochs" in row["error"] for row in rows[2:])
+    assert result.stderr.splitlines()[-1] == "sweep_hydra.py: error: 2 of 4 jobs failed: many/jobs.csv says why"
+    assert rows[0]["command"] in result.stdout
+    assert (tmp_path / "many" / "jobs.png").read_bytes().startswith(b"\x89PNG")
+    files = {path.name for path in (tmp_path / "many" / "0").iterdir()}
+    assert files >= {".hydra", "config.yaml", "metrics.json", "metrics.csv", "checkpoints", "command.txt"}
+
+
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+def test_launchers_outlive_a_job_that_is_killed(project, tmp_path, launcher):
+    jobs = ["model_name=killer", "layer_1_dim=7,8,9", f"hydra/launcher={launcher}", "hydra.sweep.dir=many"]
+    hydra(project, "-m", *SHORT, *jobs, status=1, cwd=tmp_path)
+    rows = table(tmp_path / "many")
+    assert [row["state"] for row in rows] == ["complete", "complete", "failed"]
+    assert "killed by signal 9" in rows[2]["error"]
+
+
+def test_a_job_on_two_processes_has_one_directory(project, tmp_path):
+    hydra(project, "-m", *SHORT, "devices=2", "strategy=ddp", "accelerator=cpu", "hydra.sweep.dir=many", cwd=tmp_path)
+    assert [path.parent.name for path in tmp_path.rglob("config.yaml") if path.parent.name != ".hydra"] == ["0"]
+    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+    assert metrics(tmp_path / "many").keys() >= {"val_loss", "test_loss"}
+
+
+@pytest.mark.parametrize("launcher", [(), pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["basic", "joblib"])
+def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
+    argv = ["-m", "max_epochs=60", "limit_train_batches=5", "seed=1,2", "hydra.sweep.dir=many", *launcher]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
+    command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=clean | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    last = tmp_path / "many" / "0" / "checkpoints" / "last.ckpt"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "hydra.sweep.dir=many" in said
+    hydra(project, *argv, cwd=tmp_path)
+    rows = table(tmp_path / "many")
+    assert [row["state"] for row in rows] == ["complete", "complete"]
+    for row in rows:  # as if nothing had happened
+        project.run(*shlex.split(row["command"])[2:], "--default_root_dir", f"again{row['seed']}", cwd=tmp_path)
+        assert metrics(tmp_path / f"again{row['seed']}") == metrics(tmp_path / "many" / row["job"])
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm")
+def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
+    with slurm_node(tmp_path / "slurm") as environment:
+        job = ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2")
+        argv = ["-m", *SHORT, *job, "model_name=mnist", "max_epochs=1,-3", "hydra.sweep.dir=many"]
+        hydra(project, *argv, "hydra/launcher=submitit_slurm", status=1, cwd=tmp_path, **environment)
+        assert [row["state"] for row in table(tmp_path / "many")] == ["complete", "failed"]
+
+        argv = ["-m", "hydra/launcher=slurm", *job, "max_epochs=100", "limit_train_batches=5", "hydra.sweep.dir=long"]
+        command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
+        last = tmp_path / "long" / "0" / "checkpoints" / "last.ckpt"
+        while not last.exists() and process.poll() is None:
+            time.sleep(0.1)
+        subprocess.run(["scancel", "--signal=USR2", "--name=sweep_hydra"], env=environment, check=True)
+        assert process.wait(timeout=300) == 0
+    log = "".join(path.read_text() for path in tmp_path.glob("long/.submitit/*/*_log.err"))
+    assert "REQUEUE" in log
+    project.run("--max_epochs", "100", "--limit_train_batches", "5", "--default_root_dir", "unbroken", cwd=tmp_path)
+    assert metrics(tmp_path / "long") == metrics(tmp_path / "unbroken")
+
+
+def test_optuna_and_hydra_share_a_study(project, tmp_path):
+    sweeper = ["hydra/sweeper=optuna", "hydra.sweeper.study_name=shared"]
+    hydra(project, "-m", *SHORT, *sweeper, "hydra.sweeper.n_trials=2", cwd=tmp_path)
+    shared = [*SAME, "--study_name", "shared"]
+    result = project.python("sweep_optuna.py", *shared, "--n_trials", "3", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    more = ["hydra.sweeper.n_trials=5", "hydra.sweeper.workers=2"]
+    result = hydra(project, "-m", *SHORT, *sweeper, *more, *JOBLIB, cwd=tmp_path)
+    assert re.search(r"^5 trials: ", result.stdout, re.MULTILINE)
+    result = project.python("sweep_optuna.py", *shared, "--report", cwd=tmp_path)
+    assert re.search(r"^5 trials: ", result.stdout, re.MULTILINE)
+    result = hydra(project, "-m", *SHORT, *sweeper, "hydra.sweeper.report=true", cwd=tmp_path)
+    assert re.search(r"^5 trials: ", result.stdout, re.MULTILINE)
+
+    alone = ["--study_name", "alone", "--n_trials", "3"]
+    project.python("sweep_optuna.py", *SAME, *alone, cwd=tmp_path)
+    for name in ("0000", "0001", "0002"):  # what is drawn does not hang on the script
+        runs = [
+            tmp_path / "runs" / "sweeps" / study / "trials" / name / "metrics.json" for study in ("shared", "alone")
+        ]
+        assert len({run.read_text() for run in runs if run.exists()}) == 1, name
+    assert (tmp_path / "runs" / "sweeps" / "shared" / "trials" / "0000" / ".hydra").is_dir()
+    assert not (tmp_path / "runs" / "multirun").exists()
+
+
+@pytest.mark.slow
+def test_overrides_are_searched_as_flags_of_search_are(project, tmp_path):
+    searched = ["learning_rate=tag(log,interval(1e-4,1e-1))", "batch_size=16,32", "layer_1_dim=range(8,33,8)"]
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random"]
+    hydra(project, "-m", *SHORT, *searched, *study, cwd=tmp_path)
+    same = ["learning_rate=1e-4..1e-1:log", "batch_size=16,32", "layer_1_dim=8,16,24,32"]
+    argv = [*SAME, "--search_only", "--sampler", "random", "--report", "--search", *same]
+    result = project.python("sweep_optuna.py", *argv, cwd=tmp_path)
+    assert re.search(r"^2 trials: ", result.stdout, re.MULTILINE), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["widht=3"], 2, "Could not override 'widht'."),
+        (["encoder_layers=3"], 2, "Could not override 'encoder_layers'."),
+        (["max_epochs=abc"], 2, "argument --max_epochs: 'abc' is not what it takes: int|none"),
+        (["--max_epochs", "3"], 2, "--max_epochs: here flags stand without dashes"),
+        (["model_name=nobody"], 2, "Could not find 'model_name/nobody' Available options in 'model_name': gan killer"),
+        (["experiment=nothing"], 2, "Could not find 'experiment/nothing' Available options in 'experiment': short"),
+        (["hydra.run.dir=."], 2, "is not for this job alone: it holds notes.txt"),
+        (["-m", "experiment=null,short"], 2, "Config group override must be a string"),
+        (["-m", "hydra/sweeper=optuna", "model_name=mnist,gan"], 2, "--model_name cannot be searched"),
+        (["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=0"], 2, "'0' is not a positive integer"),
+    ],
+)
+def test_a_mistake_is_one_line(project, tmp_path, argv, status, said):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = hydra(project, *argv, status=status, cwd=tmp_path)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("sweep_hydra.py: error: ")
+    assert said in line
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not list(tmp_path.glob("runs/hydra/*"))
+
+
+def test_help_config_and_completion_are_quick_to_answer(project, tmp_path):
+    """None of them imports torch."""
+    script = "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
+    script += f"sys.path.insert(0, {str(project.path)!r}); runpy.run_path(sys.argv[0], run_name='__main__')"
+    asked = {
+        ("--help",): "encoder_layers: 12",
+        ("--cfg", "job"): "encoder_layers: 12",
+        ("--complete", "model_name=g"): "model_name=gan",
+        ("--complete", "hydra/launcher="): "hydra/launcher=joblib",
+        ("--complete", "enc"): "encoder_layers=",
+    }
+    for argv, answer in asked.items():
+        words = [*argv[:-1], "model_name=gan", argv[-1]] if argv[0] == "--complete" else [*argv, "model_name=gan"]
+        result = project.python("-c", script, str(project.path / "sweep_hydra.py"), *words, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert answer in result.stdout
+
+
+@pytest.mark.slow
+def test_the_command_lines_of_the_page_on_hydra_work(project, tmp_path):
+    text = (project.path / "docs" / "hydra.md").read_text()
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [line for line in lines if "slurm" not in line and "ray" not in line]  # Slurm is tried above
+    assert len(lines) == 9
+    (tmp_path / "conf").symlink_to(project.path / "conf")
+    for line in lines:
+        python, *words = shlex.split(line, comments=True)
+        assert python == "python"
+        assert project.python(*words, cwd=tmp_path).returncode == 0, line
