@@ -27,11 +27,22 @@ PROGRAMS = [
 SCRIPTS = {
     "bash": """
 _complete_main_py() {
-    local program IFS=$'\n'
+    local program word start last="" IFS=$'\n' words=()
+    for word in "${COMP_WORDS[@]:2:COMP_CWORD-1}"; do  # bash makes words of NAME=VALUE
+        if [[ -n $last && -n $word && $last$word == *=* && $COMP_LINE == *"$last$word"* ]]; then
+            last+=$word words[${#words[@]}-1]=$last
+        else
+            last=$word words+=("$word")
+        fi
+    done
+    [[ $word == [=:] ]] && word=  # what follows it is replaced
+    start=${last%"$word"}
     for program in PROGRAMS; do
         [[ ${COMP_WORDS[1]} -ef $program ]] || continue
-        COMPREPLY=($("${COMP_WORDS[0]}" "$program" --complete "${COMP_WORDS[@]:2:COMP_CWORD-1}" 2>/dev/null))
+        COMPREPLY=($("${COMP_WORDS[0]}" "$program" --complete "${words[@]}" 2>/dev/null))
     done
+    COMPREPLY=("${COMPREPLY[@]#"$start"}")
+    [[ ${COMPREPLY[0]} == *[=./] ]] && compopt -o nospace 2>/dev/null
 }
 complete -o default -F _complete_main_py python python3
 """,
@@ -44,7 +55,9 @@ _complete_main_py() {
         [[ $words[2] -ef $program ]] || continue
         found=("${(@f)$("$words[1]" "$program" --complete "${(@)words[3,CURRENT]}" 2>/dev/null)}")
     done
-    [[ -n $found ]] && compadd -- $found || _files
+    [[ -n $found ]] || { compset -P '*='; _files; return }
+    compadd -S '' -- ${(M)found:#*[=./]}
+    compadd -- ${found:#*[=./]}
 }
 compdef _complete_main_py python python3
 """,
@@ -95,7 +108,7 @@ def complete(
 
 def completions(parser: Parser, words: Sequence[str], commands: Sequence[str]) -> list[str]:
     """Return what the last of ``words``, which may be empty, can become: a command, a flag, or a value of the flag."""
-    *before, word = [word for word in words if word != "="] or [""]  # bash makes words of --flag=value
+    *before, word = words or [""]
     flag, equals, start = word.partition("=")
     if equals:
         return [f"{flag}={value}" for value in values(parser, flag) if value.startswith(start)]

@@ -16,15 +16,12 @@ from typing import Any
 import signals
 from args import RunError, UsageError
 from modules import ROOT, said
-from runs import CHECKPOINTS, GIVEN_DIR, LAST, LOCK_FILE, METRICS_FILE, is_over, locked
+from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, is_over, locked
 
 POLL = 0.5  # seconds between looks at a run in another process
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
-NOT_OF_RUN = {LOCK_FILE}
-# {% if cookiecutter.sweeps in ["hydra", "both"] %}
-COMMAND_FILE = "command.txt"  # beside a run: the line that repeats it
-NOT_OF_RUN |= {COMMAND_FILE, ".hydra"}
-# {% endif %}
+# What a run writes before its first checkpoint; nothing else in its directory is ever removed.
+BEGINNINGS = (CONFIG_FILE, "hparams.yaml", "metrics.csv", "events.out.tfevents.*", CHECKPOINTS, ERROR_FILE)
 
 
 def run_in(
@@ -76,9 +73,8 @@ def metrics_of(run_dir: Path) -> dict[str, float]:
 
 def clear(run_dir: Path) -> None:
     """Take away what a run that was killed before it saved has left in its directory."""
-    for path in run_dir.iterdir():
-        if path.name not in NOT_OF_RUN and path.suffix != ".log":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [path for pattern in BEGINNINGS for path in run_dir.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def processes(args: Namespace) -> int:

@@ -8,6 +8,7 @@ What stands in conf/ comes before, and experiment=NAME brings the flags of conf/
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from multirun.table import Remember, show_table
 from runs import mark_first
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def launch(config: DictConfig) -> float:
     """Run one job, in this process or where a launcher has brought it, and return the metric that it monitors."""
     from multirun.job import run_job  # torch
@@ -53,10 +54,12 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def complete(words: Sequence[str]) -> None:
-    """Print what the last of ``words`` can become, as Hydra knows it."""
-    line = " ".join(["python", "sweep_hydra.py", *words])
-    os.environ |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
-    sys.argv[1:] = ["--shell-completion", "query=bash"]
+    """Print what the last of ``words`` can become, as Hydra knows it, one a line."""
+    *before, word = words or [""]
+    # A value that Hydra cannot read here, as of a search, matters to no other word.
+    before = [word for word in before if re.fullmatch(r"-\w+|[+~]*[\w/.@-]+=[\w/.-]+", word)]
+    os.environ["COMP_LINE"] = " ".join(["python", "sweep_hydra.py", *before, word])
+    sys.argv[1:] = ["--shell-completion", "query=fish"]  # in its words
     launch()
 
 

@@ -27,7 +27,7 @@ def flag_words(parser: ArgumentParser, name: str, value: Any) -> list[str]:
     if action is None:
         return [f"--{name}={','.join(texts)}"]
     flag = max(action.option_strings, key=len)
-    if setting is None and not isinstance(action, TrainerFlag):
+    if setting is None and "none" not in getattr(action, "words", ()):
         if action.default is not None:
             raise UsageError(f"argument {flag}: it cannot be null")
         return []

@@ -34,8 +34,10 @@ def model_config(name: str) -> dict[str, Any]:
     """
     program, model = program_parser(), declaration("models", name)
     data_name = made_for(model) or program.get_default("data_name")
-    config = {"model_name": name, "data_name": data_name, **new_flags(add_args(model, program_parser()), program)}
-    return config if brings_data(model) else {"defaults": [{"/data_name": data_name}, "_self_"], **config}
+    config = {"model_name": name, **new_flags(add_args(model, program_parser()), program)}
+    if brings_data(model):
+        return {"data_name": data_name, **config}
+    return {"defaults": [{"/data_name": data_name}, "_self_"], **config}
 
 
 def data_config(name: str) -> dict[str, Any]:
@@ -90,8 +92,11 @@ def experiment_config(file: Path) -> dict[str, Any]:
     choices = {} if model_name is None else {"override /model_name": model_name}
     if "data_name" in settings and not (model_name and brings_data(declaration("models", model_name))):
         choices["override /data_name"] = settings.pop("data_name")
-    typed = yaml.safe_load(dump_config(settings))
-    return {"defaults": [*({name: value} for name, value in choices.items()), "_self_"], **escaped(typed)}
+    typed = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    texts = as_texts(typed)
+    # A number is one where it would be written the same again.
+    values = {name: typed[name] if texts[name] == text else text for name, text in settings.items()}
+    return {"defaults": [*({name: value} for name, value in choices.items()), "_self_"], **escaped(values)}
 
 
 def escaped(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -22,14 +21,15 @@ from main import parse_args, show
 from modules import declaration
 from multirun.flags import given_names, job_words
 from multirun.launched import is_here, passed_on
-from multirun.notes import HYDRA, NOTE_FILE, Note
-from one_run import COMMAND_FILE, OUTPUT_FILE, free_memory, processes, reason, run_in
+from multirun.notes import COMMAND_FILE, HYDRA, NOTE_FILE, Note
+from one_run import OUTPUT_FILE, free_memory, processes, reason, run_in
 from program_args import monitored
-from runs import results, run_of
+from runs import LOCK_FILE, results, run_of
 from trainer_args import notice
 from words import shell_line
 
 log = logging.getLogger(__name__)
+HYDRAS_OWN = (f"{HYDRA}/*.yaml", "sweep_hydra.log", COMMAND_FILE, LOCK_FILE)
 
 
 def run_job(config: DictConfig) -> float:
@@ -60,8 +60,7 @@ def run_job(config: DictConfig) -> float:
             notice(f"what they print goes to {run_dir / OUTPUT_FILE}")
         metrics = run_in(run_dir, args, words)
     except UsageError:
-        if not foreign(run_dir):
-            shutil.rmtree(run_dir)
+        discard(run_dir)
         raise
     show(results(metrics, run_dir))
     return metrics.get(monitored_metric(args)[0], nan)
@@ -79,11 +78,12 @@ def run_one_of_many(config: DictConfig) -> float:
     with signals.handled() as before:
         try:
             args, words = begin(config, run_dir)
+            note.metric, note.mode = monitored_metric(args)
+            note.write(run_dir)
             quiet = {"enable_progress_bar": False, "enable_model_summary": False}
             args = Namespace(**{**vars(args), **quiet})
             # Where a launcher has brought the job, others may depend on this process.
             metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"], apart=not is_here())
-            note.metric, note.mode = monitored_metric(args)
             value = metrics.get(note.metric, nan)
         except signals.Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
@@ -107,7 +107,11 @@ def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
         UsageError: a flag does not take its value, or the directory is not for this run.
     """
     hydra = HydraConfig.get()
-    words = job_words(config, given_names(hydra.overrides.task, hydra.runtime.choices.get("experiment")))
+    if hydra.output_subdir != HYDRA:
+        raise UsageError(f"hydra.output_subdir must stay {HYDRA}: by it jobs are found again")
+    # An experiment may be all the flags of a run: those by default need stand only where a checkpoint may have others.
+    experiment = hydra.runtime.choices.get("experiment") if config.get("ckpt_path") else None
+    words = job_words(config, given_names(hydra.overrides.task, experiment))
     args = read(words)
     claim(run_dir, words)
     return args, words
@@ -152,6 +156,17 @@ def claim(run_dir: Path, words: Sequence[str]) -> None:
             content.write(f"{line}\n".encode())
     elif file.read_text(encoding="utf-8").rstrip("\n") != line:
         raise UsageError(f"{run_dir} holds a run with other flags: name another directory")
+
+
+def discard(run_dir: Path) -> None:
+    """Take away what a job that was refused has left, if it is all that there is in its directory."""
+    files = [path for name in HYDRAS_OWN for path in run_dir.glob(name)]
+    if {path for path in run_dir.rglob("*") if path.is_file()} <= set(files):
+        for path in files:
+            path.unlink()
+        for folder in (run_dir / HYDRA, run_dir):
+            if folder.exists() and folder != Path.cwd():
+                folder.rmdir()
 
 
 def foreign(run_dir: Path) -> list[str]:

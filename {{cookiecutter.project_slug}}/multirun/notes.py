@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 
 from files import whole_file
-from one_run import COMMAND_FILE
 from runs import METRICS_FILE
 
 HYDRA = ".hydra"  # where Hydra writes the config of a job
+COMMAND_FILE = "command.txt"  # the line that repeats its run
 NOTE_FILE = "job.json"  # what came of it
 
 
@@ -58,8 +58,8 @@ class Job:
 
     @property
     def error(self) -> str:
-        """Why it has no metrics; nothing if it has."""
-        return "" if self.metrics else self.note.error or "its process ended without a word"
+        """Why it has no metrics of its own; nothing if it has."""
+        return self.note.error or ("" if self.metrics else "stopped or killed before it could say why")
 
 
 def read_jobs(directory: Path) -> list[Job]:
@@ -67,7 +67,7 @@ def read_jobs(directory: Path) -> list[Job]:
 
     Where models monitor different metrics, those of one are together.
     """
-    jobs = [read_job(path.parent, directory) for path in directory.rglob(HYDRA)]
+    jobs = [read_job(path.parent, directory) for path in directory.rglob(HYDRA) if is_of(path, directory)]
     jobs.sort(key=lambda job: (len(job.name), job.name))  # 9 before 10
     metrics = list(dict.fromkeys(job.note.metric for job in jobs if not job.error))
 
@@ -79,6 +79,14 @@ def read_jobs(directory: Path) -> list[Job]:
         return (metrics.index(job.note.metric), float(value != value), sign * value)
 
     return sorted(jobs, key=rank)
+
+
+def is_of(hydra: Path, directory: Path) -> bool:
+    """Return whether Hydra's files are of a job of the multirun in a directory, and not of another run below it."""
+    config = hydra / "hydra.yaml"
+    between = hydra.relative_to(directory).parents[:-1]
+    is_of_another = any((directory / path / "multirun.yaml").exists() for path in between)
+    return not is_of_another and config.exists() and "mode: MULTIRUN" in config.read_text(encoding="utf-8")
 
 
 def read_job(run_dir: Path, directory: Path) -> Job:

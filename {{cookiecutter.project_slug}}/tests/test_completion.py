@@ -31,7 +31,6 @@ def complete(capsys):
         ("--model_name ", names("models")),
         ("--model_name my_", ["my_model"]),
         ("--model_name=my_", ["--model_name=my_model"]),
-        ("--model_name = my_", ["my_model"]),
         ("--data_name ", names("data")),
         ("--model_name my_model --learn", ["--learning_rate"]),
         ("ne", ["new"]),
