@@ -143,6 +143,15 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
         assert metrics(tmp_path / f"again{row['seed']}") == metrics(tmp_path / "many" / row["job"])
 
 
+def test_a_second_multirun_does_not_pass_for_the_first_in_its_directory(project, tmp_path):
+    hydra(project, "-m", *SHORT, "seed=1,2", "hydra.sweep.dir=many", cwd=tmp_path)
+    before = metrics(tmp_path / "many" / "1")
+    hydra(project, "-m", *SHORT, "seed=1,3", "hydra.sweep.dir=many", status=1, cwd=tmp_path)
+    assert [row["state"] for row in table(tmp_path / "many")] == ["complete", "failed"]
+    assert "holds a run with other flags" in table(tmp_path / "many")[1]["error"]
+    assert metrics(tmp_path / "many" / "1") == before
+
+
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm")
 def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
     with slurm_node(tmp_path / "slurm") as environment:
@@ -218,11 +227,13 @@ def test_overrides_are_searched_as_flags_of_search_are(project, tmp_path):
 )
 def test_a_mistake_is_one_line(project, tmp_path, argv, status, said):
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.log").write_text("mine, too")
     result = hydra(project, *argv, status=status, cwd=tmp_path)
     (line,) = result.stderr.splitlines()
     assert line.startswith("sweep_hydra.py: error: ")
     assert said in line
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "notes.log").read_text() == "mine, too"
     assert not list(tmp_path.glob("runs/hydra/*"))
 
 

@@ -27,12 +27,12 @@ PROGRAMS = [
 SCRIPTS = {
     "bash": """
 _complete_main_py() {
-    local program word start last="" IFS=$'\n' words=()
+    local program word start last="" count=0 IFS=$'\n' words=()
     for word in "${COMP_WORDS[@]:2:COMP_CWORD-1}"; do  # bash makes words of NAME=VALUE
         if [[ -n $last && -n $word && $last$word == *=* && $COMP_LINE == *"$last$word"* ]]; then
-            last+=$word words[${#words[@]}-1]=$last
+            last+=$word words[count-1]=$last
         else
-            last=$word words+=("$word")
+            last=$word words[count++]=$word
         fi
     done
     [[ $word == [=:] ]] && word=  # what follows it is replaced

@@ -327,7 +327,7 @@ def test_a_config_needs_no_torch():
         f"import sys; sys.path.insert(0, {str(modules.ROOT)!r}); import sweep_hydra\n"
         "sys.argv = ['sweep_hydra.py', '--cfg', 'job', 'model_name=my_model']\n"
         "sweep_hydra.main()\n"
-        "print([name for name in ('torch', 'pytorch_lightning', 'optuna', 'matplotlib') if name in sys.modules])"
+        "print([name for name in ('torch', 'pytorch_lightning', 'matplotlib') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
     *config, imported = result.stdout.splitlines()
@@ -520,6 +520,7 @@ def job_dir(name, note=None, metrics=None, overrides=(), words=()):
     """Write what a job leaves in its directory, below that of the multirun."""
     folder = Path("multirun") / name
     (folder / HYDRA).mkdir(parents=True)
+    (folder / HYDRA / "hydra.yaml").write_text("hydra:\n  mode: MULTIRUN\n")
     (folder / HYDRA / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
     if note is not None:
         note.write(folder)
