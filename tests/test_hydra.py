@@ -235,6 +235,7 @@ def test_a_mistake_is_one_line(project, tmp_path, argv, status, said):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "notes.log").read_text() == "mine, too"
     assert not list(tmp_path.glob("runs/hydra/*"))
+    assert not (tmp_path / ".hydra").exists()
 
 
 def test_help_config_and_completion_are_quick_to_answer(project, tmp_path):

@@ -21,7 +21,7 @@ from main import parse_args, show
 from modules import declaration
 from multirun.flags import given_names, job_words
 from multirun.launched import is_here, passed_on
-from multirun.notes import COMMAND_FILE, HYDRA, NOTE_FILE, Note
+from multirun.notes import COMMAND_FILE, HYDRA, Note, foreign
 from one_run import OUTPUT_FILE, free_memory, processes, reason, run_in
 from program_args import monitored
 from runs import LOCK_FILE, results, run_of
@@ -167,9 +167,3 @@ def discard(run_dir: Path) -> None:
         for folder in (run_dir / HYDRA, run_dir):
             if folder.exists() and folder != Path.cwd():
                 folder.rmdir()
-
-
-def foreign(run_dir: Path) -> list[str]:
-    """Return the names in a directory that Hydra does not put into it, nor a job that was refused."""
-    names = sorted(path.name for path in run_dir.iterdir() if path.suffix != ".log")
-    return [name for name in names if name not in (HYDRA, NOTE_FILE)]

@@ -62,6 +62,12 @@ class Job:
         return self.note.error or ("" if self.metrics else "stopped or killed before it could say why")
 
 
+def foreign(run_dir: Path) -> list[str]:
+    """Return the names in a directory that Hydra does not put into it, nor a job that was refused."""
+    names = sorted(path.name for path in run_dir.iterdir() if path.suffix != ".log")
+    return [name for name in names if name not in (HYDRA, NOTE_FILE)]
+
+
 def read_jobs(directory: Path) -> list[Job]:
     """Return the jobs of a multirun, the best first; those that failed last.
 

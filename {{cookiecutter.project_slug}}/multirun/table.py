@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from command_line import Parser
 from files import whole_file
-from multirun.notes import Job, read_jobs
+from multirun.notes import COMMAND_FILE, Job, foreign, read_jobs
 
 TABLE, PICTURE = "jobs.csv", "jobs.png"
 SHOWN = 20  # jobs in the table that is printed
@@ -18,9 +19,15 @@ DRAWN = 10  # curves of a metric
 
 
 class Remember(Callback):
-    """Remembers where a multirun keeps its jobs, for what comes after it."""
+    """Looks where Hydra is about to write, and remembers where a multirun keeps its jobs, for what comes after it."""
 
     directory: ClassVar[Path | None] = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Exit if the directory of a job holds what is not of a job: Hydra would write into it."""
+        run_dir = Path(config.hydra.run.dir)
+        if run_dir.is_dir() and not (run_dir / COMMAND_FILE).exists() and (others := foreign(run_dir)):
+            Parser().error(f"{run_dir} is not for this job alone: it holds {others[0]}; name another directory")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember."""
