@@ -446,12 +446,12 @@ def test_memory_does_not_grow_from_trial_to_trial(start, tmp_path):
 def test_trials_on_two_processes_go_on_after_a_kill(start, tmp_path):
     words = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--max_epochs", "4", "--n_trials", "2")
     process = start(*words)
-    wait_until(lambda: any(tmp_path.glob("runs/sweeps/*/trials/*/*/checkpoints/last.ckpt")), process)
+    wait_until(lambda: any(tmp_path.glob("runs/sweeps/*/trials/*/checkpoints/last.ckpt")), process)
     process.kill()
     process.wait()
     assert start(*words).wait(timeout=400) == 0, log_of(tmp_path)
     require_whole(study_of(tmp_path), 2)
-    assert len(list(tmp_path.glob("runs/sweeps/*/trials/*/*/metrics.json"))) == 2
+    assert len(list(tmp_path.glob("runs/sweeps/*/trials/*/metrics.json"))) == 2
 
 
 @pytest.mark.slow
