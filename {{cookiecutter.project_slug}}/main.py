@@ -175,8 +175,4 @@ def show(table: Mapping[str, float | str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except signals.Stopped:
-        signals.ignore()
-        raise
+    signals.run(main)

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +101,15 @@ def end_with_parent() -> None:
 
 
 # {% endif %}
-def ignore() -> None:
-    """Ignore further ones: this process is about to end, and nothing is to break that off."""
-    for name in NAMES:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+def run(main: Callable[[], None]) -> None:
+    """Run a program; when it ends because of a signal, no further one is to break that off."""
+    try:
+        main()
+    except Stopped:
+        for name in NAMES:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        raise
 
 
 @contextmanager

@@ -49,8 +49,11 @@ def errors_in_one_line() -> Iterator[None]:
         *_, last = walk_tb(error.__traceback__)
         if not last[0].f_globals["__name__"].startswith(("hydra.", "omegaconf.")):
             raise
+        said = str(error).partition("Config search path")[0]
+        if "Could not override 'data_name'" in said:
+            said = f"{said}: does the model bring its own? Then leave data_name out"
         cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
-        Parser().error(f"{str(error).partition('Config search path')[0]} {cause}")
+        Parser().error(f"{said} {cause}")
 
 
 def complete(words: Sequence[str]) -> None:
@@ -97,8 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except signals.Stopped:
-        signals.ignore()
-        raise
+    signals.run(main)

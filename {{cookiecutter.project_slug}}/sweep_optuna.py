@@ -184,8 +184,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except signals.Stopped:
-        signals.ignore()
-        raise
+    signals.run(main)

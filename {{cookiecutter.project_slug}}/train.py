@@ -41,6 +41,7 @@ from runs import (
 )
 from trainer_args import Trainer
 
+THREADS = torch.get_num_threads()  # what torch takes of itself
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
 RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
@@ -135,8 +136,9 @@ def build(
             them, or the directory holds a run.
     """
     hush_lightning()
-    if args.num_threads is not None:
-        torch.set_num_threads(args.num_threads)
+    threads = args.num_threads or THREADS  # a run before may have had another number
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
     pl.seed_everything(args.seed, workers=True, verbose=False)
     model = modules.build("models", args.model_name, args)
     data = None if brings_data(type(model)) else modules.build("data", args.data_name, args)

@@ -527,8 +527,8 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     for literal in kinds:
         if not isinstance(literal, type | Several) and word == str(literal).lower():
             return literal
-        if isinstance(literal, Several) and set(word.split(",")) <= set(literal):
-            return word
+        if isinstance(literal, Several) and set(word.removesuffix(",").split(",")) <= set(literal):
+            return word.removesuffix(",")
     if bool in kinds and word in (*YES, *NO):
         return word in YES
     if bool in kinds and int not in kinds and word in ("0", "1"):

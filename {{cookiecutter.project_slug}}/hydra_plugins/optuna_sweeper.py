@@ -1,7 +1,7 @@
 """Optuna as a sweeper of Hydra's: trials of the same studies as sweep_optuna.py, run by whatever launcher."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
@@ -103,40 +103,50 @@ class OptunaSweeper(Sweeper):
         """Run as many trials as there are workers, and return whether there may be more to do.
 
         Raises:
-            Exception: whatever a launcher raises that could not begin any.
+            RunError: the launcher could not begin any.
             Stopped: a signal has arrived.
         """
-        from sweeps.claims import MINE
-
         batch: list[tuple[Any, dict[str, Any]]] = []
         try:
             with signals.waiting():
                 while len(batch) < claims.sweep.args.workers and (found := claims.claim({})):
                     batch.append(found)
-            if not batch:
-                if all(trial.state.is_finished() for trial in claims.trials()) or claims.failures(claims.trials()):
-                    return False
-                sleep(LOOK)  # others run elsewhere
+            if batch:
+                self.launch(claims, launcher, [[*held, *own_overrides(claims, *each, argv)] for each in batch], batch)
                 return True
-            jobs = []
-            for trial, drawn in batch:
-                claimed = {"argv": argv, "number": trial.number, "claim": trial.user_attrs[MINE]["claim"]}
-                own = {
-                    "hydra.sweep.dir": str(claims.sweep.directory),
-                    "hydra.sweep.subdir": f"trials/{claims.run_dir(trial).name}",
-                    f"hydra.job.env_set.{CLAIMED}": json.dumps(claimed),
-                }
-                jobs.append([*held, *(override_text(name, value) for name, value in {**drawn, **own}.items())])
-            with ExitStack() as stack:
-                for trial, _ in batch:
-                    stack.enter_context(claims.alive(trial))
-                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number):
-                    _ = result.return_value  # raises what the job has raised
-        except Exception as error:
-            left = [trial for trial, _ in batch if claims.is_mine(trial)]
-            if len(left) == len(batch):
-                raise RunError(f"the launcher could not begin a trial: {error}") from error
         finally:
             for trial, _ in batch:
                 claims.release(trial)  # if it is still this process's
+        if all(trial.state.is_finished() for trial in claims.trials()) or claims.failures(claims.trials()):
+            return False
+        sleep(LOOK)  # others run elsewhere
         return True
+
+    def launch(self, claims: Any, launcher: Launcher, jobs: list[list[str]], batch: Sequence[tuple[Any, Any]]) -> None:
+        """Launch the jobs of a batch of trials, and wait for them.
+
+        Raises:
+            RunError: none was begun.
+        """
+        with ExitStack() as stack:
+            for trial, _ in batch:
+                stack.enter_context(claims.alive(trial))
+            try:
+                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number):
+                    _ = result.return_value  # raises what the job has raised
+            except Exception as error:
+                if all(claims.is_mine(trial) for trial, _ in batch):
+                    raise RunError(f"the launcher could not begin a trial: {error}") from error
+
+
+def own_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: list[str]) -> list[str]:
+    """Return the overrides of a job that runs a trial, beside those that all have: what it draws, and which it is."""
+    from sweeps.claims import MINE
+
+    claimed = {"argv": argv, "number": trial.number, "claim": trial.user_attrs[MINE]["claim"]}
+    own = {
+        "hydra.sweep.dir": str(claims.sweep.directory),
+        "hydra.sweep.subdir": f"trials/{claims.run_dir(trial).name}",
+        f"hydra.job.env_set.{CLAIMED}": json.dumps(claimed),
+    }
+    return [override_text(name, value) for name, value in {**drawn, **own}.items()]

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from args import UsageError
-from config_files import dump_config, parse_config, plain, read_config, settable
+from config_files import as_setting, dump_config, parse_config, plain, read_config, settable
 from main import build_parser, program_parser
 from modules import ROOT, add_args, brings_data, declaration, made_for
 from trainer_args import GoneFlag, OffFlag
@@ -89,14 +89,19 @@ def experiment_config(file: Path) -> dict[str, Any]:
     if settings.pop("command", "fit") != "fit":
         raise UsageError(f"{file} is of a run that did not train: name another")
     model_name = settings.pop("model_name", None)
-    choices = {} if model_name is None else {"override /model_name": model_name}
+    choices = [] if model_name is None else [{"override /model_name": model_name}]
     if "data_name" in settings and not (model_name and brings_data(declaration("models", model_name))):
-        choices["override /data_name"] = settings.pop("data_name")
-    typed = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    texts = as_texts(typed)
-    # A number is one where it would be written the same again.
-    values = {name: typed[name] if texts[name] == text else text for name, text in settings.items()}
-    return {"defaults": [*({name: value} for name, value in choices.items()), "_self_"], **escaped(values)}
+        choices.append({"override /data_name": settings.pop("data_name")})
+    values = {name: as_number(setting) for name, setting in settings.items()}
+    return {"defaults": [*choices, "_self_"], **escaped(values)}
+
+
+def as_number(setting: Any) -> Any:
+    """Return a setting of a config file, as a number or bool if that would be written the same again."""
+    if not isinstance(setting, str):
+        return setting
+    value = yaml.safe_load(setting) if re.fullmatch(r"-?\d+(\.\d+)?|true|false", setting) else setting
+    return value if as_setting(value) == setting else setting
 
 
 def escaped(value: Any) -> Any:
@@ -129,16 +134,21 @@ def job_words(config: DictConfig, given: Collection[str]) -> list[str]:
         given: names that are among the words even if their values are those by default.
 
     Raises:
-        UsageError: a flag does not take None, or names of models and data are wrong.
+        UsageError: no words give a flag its value, or a file cannot be used.
     """
-    settings = {name: value for name, value in as_dict(config).items() if value != "???"}  # one that was not given
+    settings = as_dict(config)
+    missing = {name for name, value in settings.items() if value == "???"}  # which OmegaConf has for no value
+    if missing & set(given):
+        raise UsageError(f"{min(missing & set(given))}=??? gives it no value")
     parser = build_parser([f"--{name}={settings[name]}" for name in NAMES])
     actions = {name: settable(parser, name) for name in settings}
     by_default = as_texts({name: action.default for name, action in actions.items() if action is not None})
     texts = as_texts(settings)
     # A key that is no flag becomes a word for the parser to refuse.
     stand = [name for name in settings if name in given or name not in by_default or texts[name] != by_default[name]]
-    stand.sort(key=lambda name: name not in NAMES)  # these first
+    stand = [name for name in stand if name not in missing]
+    # The names first; then other names of a flag, as a file may have them, over which its own wins.
+    stand.sort(key=lambda name: (name not in NAMES, actions[name] is not None and name == actions[name].dest))
     return [word for name in stand for word in flag_words(parser, name, settings[name])]
 
 

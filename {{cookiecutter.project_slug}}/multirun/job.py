@@ -137,6 +137,8 @@ def read(words: Sequence[str]) -> Namespace:
         message = said.getvalue().strip().splitlines()[-1]
         raise UsageError(message.partition("error: ")[2].partition(" (see ")[0]) from error
     sys.stderr.write(said.getvalue())
+    if args.command != "fit":
+        raise UsageError(f"a job trains: leave out command={args.command}")
     if run_of(args.ckpt_path):
         raise UsageError(f"{args.ckpt_path} goes on in its own run: start from another checkpoint, as the best of it")
     return args

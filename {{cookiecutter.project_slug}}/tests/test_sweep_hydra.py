@@ -88,7 +88,6 @@ SPECIAL = (
 )
 NUMBERS = (0, 1, -1, 7, -12, 10**12)
 FLOATS = (0.0, 1.0, -1.0, 1e-3, -1e-3, 1e-05, 1e300, 0.1 + 0.2, float("inf"))
-FIT = ("--limit_train_batches", "3", "--limit_val_batches", "2", "--accelerator", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +224,7 @@ def test_a_value_in_an_override_comes_back_as_it_was(net):
         ("limit_train_batches=1", "limit_train_batches", 1),
         ("limit_train_batches=1.0", "limit_train_batches", 1.0),
         ("logger=[csv,tensorboard]", "logger", "csv,tensorboard"),
+        ("logger=[csv]", "logger", "csv"),
         ("'logger=\"csv,tensorboard\"'", "logger", "csv,tensorboard"),
         ("logger=false", "logger", False),
         ("precision=16-mixed", "precision", "16-mixed"),
@@ -431,6 +431,73 @@ def test_a_bad_value_is_refused_as_by_main(monkeypatch, capsys, override):
     assert not [path for path in Path().rglob("*") if path.is_file()]
 
 
+STUBBORN = """
+from argparse import BooleanOptionalAction
+
+import pytorch_lightning as pl
+
+class Stubborn(pl.LightningModule):
+    @staticmethod
+    def add_model_specific_args(parent_parser):
+        parent_parser.add_argument("--tags", action="append", default=["d"])
+        parent_parser.add_argument("--more", action="extend", nargs="+", default=["d"])
+        parent_parser.add_argument("--depth", action="count", default=1)
+        parent_parser.add_argument("--fast", action="store_true", default=True)
+        parent_parser.add_argument("--no-slow", action=BooleanOptionalAction, default=False)
+        parent_parser.add_argument("--mode", action="store_const", const="quick")
+        return parent_parser
+
+    def train_dataloader(self): ...
+"""
+
+
+@pytest.fixture
+def stubborn(root):
+    """A model whose flags do not take every value from a command line."""
+    (root / "models" / "stubborn.py").write_text(STUBBORN)
+    (root / "data" / "some.py").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("tags=[d]", "tags", ["d"]),
+        ("tags=[d,x]", "tags", ["d", "x"]),
+        ("more=[d,x,y]", "more", ["d", "x", "y"]),
+        ("depth=3", "depth", 3),
+        ("fast=true", "fast", True),
+        ("no_slow=no", "no_slow", False),
+        ("mode=quick", "mode", "quick"),
+    ],
+)
+def test_a_flag_that_adds_to_its_default_has_the_value_that_is_given(stubborn, override, name, value):
+    assert vars(main.parse_args(words_of(override)))[name] == value
+
+
+@pytest.mark.parametrize("override", ["tags=[x]", "more=[x,d]", "depth=0", "fast=false", "no_slow=true", "mode=slow"])
+def test_a_value_that_no_words_say_is_refused(stubborn, override):
+    with pytest.raises(UsageError, match=rf"argument --{override.split('=')[0].replace('_', '-')}: "):
+        words_of(override)
+
+
+def test_what_means_something_to_hydra_or_yaml_is_not_lost(net):
+    assert main.parse_args(words_of("text=inf")).text == "inf"
+    with pytest.raises(UsageError, match=r"text=\?\?\? gives it no value"):
+        words_of("text='???'")
+    file = run_file("text: 2024-01-01\nnames: [2024-01-01, 0x10]\nnumber: 007\nrate: 1e-3\nkind: !!str none\n")
+    args = main.parse_args(words_of(experiment=file))
+    assert (args.text, args.names, args.number, args.rate) == ("2024-01-01", ["2024-01-01", "0x10"], 7, 1e-3)
+    assert args.kind == "none"
+    assert main.parse_args(words_of(experiment=run_file("text: .inf\n"))).text == ".inf"
+    assert main.parse_args(words_of("learning_rate=0.5", experiment=run_file(lr=0.3))).learning_rate == 0.5
+    assert main.parse_args(words_of(experiment=run_file(lr=0.3))).learning_rate == 0.3
+
+
+def test_a_job_trains(net):
+    with pytest.raises(UsageError, match="a job trains: leave out command=test"):
+        read(words_of("+command=test", "ckpt_path=none"))
+
+
 def test_a_key_that_is_added_is_refused_as_by_main(net):
     with pytest.raises(UsageError, match="unknown flag --numbr, did you mean --number"):
         read(words_of("+numbr=3"))
@@ -445,7 +512,7 @@ def run_file(text="", name="run.yaml", **settings):
     return name
 
 
-def test_an_experiment_of_the_project(net, root):
+def test_an_experiment_of_the_project(net):
     config = compose("experiment=short")
     assert "batch_size" in config
     assert config.max_epochs == 2
@@ -453,7 +520,7 @@ def test_an_experiment_of_the_project(net, root):
     assert (CONF / "experiment" / "short.yaml").is_file()
 
 
-def test_the_file_of_a_run_is_that_run_again(several, root):
+def test_the_file_of_a_run_is_that_run_again(several):
     values = drawn_values(random.Random(2)) | {"text": "a ${b} \\${c} ${", "names": ["${", "x y"]}
     words = job_words(config_of("net", values), values)
     args = main.parse_args(["--model_name=net", "--devices=0,", "--max_time=00:00:01:00", "--seed=5", *words])
@@ -552,7 +619,6 @@ def test_jobs_come_best_first_by_their_metrics(jobs):
     assert not any(job.error for job in found[:-2])
     assert found[4].overrides == {"seed": "4", "text": "a=b, c"}
     assert found[-1].command == ""
-    # A job that is best, but of no number, is none.
     header, *rows = as_rows(found)
     assert header == ["job", "val_loss", "val_accuracy", "seed", "rate", "text", "error"]
     assert [row[:3] for row in rows[:5]] == [
