@@ -16,7 +16,7 @@ from typing import Any
 import signals
 from args import RunError, UsageError
 from modules import ROOT, said
-from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, is_over, locked
+from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, PARENT, is_over, locked
 
 POLL = 0.5  # seconds between looks at a run in another process
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
@@ -30,8 +30,6 @@ def run_in(
     words: Sequence[str],
     callbacks: Sequence[Any] = (),
     watch: Callable[[], None] = lambda: None,
-    *,
-    apart: bool = False,
 ) -> dict[str, float]:
     """Return the metrics of a run; what was killed in its directory goes on, and what is over there is not run again.
 
@@ -43,7 +41,6 @@ def run_in(
         words: of the command line of main.py that is the same run.
         callbacks: more of them for the Trainer of a run in this process.
         watch: called every now and then while a run goes on in other processes; what it raises ends the run.
-        apart: run in another process even so: what kills it does not kill this one.
 
     Raises:
         UsageError, RunError: the run cannot be done, or failed.
@@ -56,7 +53,11 @@ def run_in(
             return metrics_of(run_dir)
         if not last.exists():
             clear(run_dir)
-        if not apart and processes(args) == 1:
+        here = processes(args) == 1
+        # {% if cookiecutter.sweeps in ["hydra", "both"] %}
+        here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend
+        # {% endif %}
+        if here:
             from train import train  # torch, which a process that only waits does not need
 
             goes_on = {"ckpt_path": str(last)} if last.exists() else {}
@@ -71,6 +72,13 @@ def metrics_of(run_dir: Path) -> dict[str, float]:
     return metrics
 
 
+# {% if cookiecutter.sweeps in ["hydra", "both"] %}
+def is_here() -> bool:
+    """Return whether no launcher of Hydra's has brought this process into being."""
+    return os.environ.get(PARENT, str(os.getpid())) == str(os.getpid())
+
+
+# {% endif %}
 def clear(run_dir: Path) -> None:
     """Take away what a run that was killed before it saved has left in its directory."""
     for path in [path for pattern in BEGINNINGS for path in run_dir.glob(pattern)]:

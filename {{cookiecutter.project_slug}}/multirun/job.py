@@ -20,9 +20,9 @@ from files import whole_file
 from main import parse_args, show
 from modules import declaration
 from multirun.flags import given_names, job_words
-from multirun.launched import is_here, passed_on
+from multirun.launched import passed_on
 from multirun.notes import COMMAND_FILE, HYDRA, Note, foreign
-from one_run import OUTPUT_FILE, free_memory, processes, reason, run_in
+from one_run import OUTPUT_FILE, free_memory, is_here, processes, reason, run_in
 from program_args import monitored
 from runs import LOCK_FILE, results, run_of
 from trainer_args import notice
@@ -82,8 +82,7 @@ def run_one_of_many(config: DictConfig) -> float:
             note.write(run_dir)
             quiet = {"enable_progress_bar": False, "enable_model_summary": False}
             args = Namespace(**{**vars(args), **quiet})
-            # Where a launcher has brought the job, others may depend on this process.
-            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"], apart=not is_here())
+            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"])
             value = metrics.get(note.metric, nan)
         except signals.Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)

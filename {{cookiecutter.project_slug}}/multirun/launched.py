@@ -1,17 +1,10 @@
 """What a job knows of how it was launched."""
 
-import os
 import signal
 from collections.abc import Mapping
 from typing import Any
 
 import signals
-from runs import PARENT
-
-
-def is_here() -> bool:
-    """Return whether this is the process of the command line, and no launcher has brought the job elsewhere."""
-    return os.environ.get(PARENT) == str(os.getpid())
 
 
 def passed_on(stopped: signals.Stopped, before: Mapping[str, Any]) -> str:

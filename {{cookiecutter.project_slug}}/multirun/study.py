@@ -14,7 +14,8 @@ import signals
 from args import UsageError
 from config_files import as_setting, plain
 from multirun.flags import escaped, flags_of
-from multirun.launched import is_here, passed_on
+from multirun.launched import passed_on
+from one_run import is_here
 from sweeps.flags import add_sweep_args
 from words import flag_words
 
@@ -114,7 +115,7 @@ def run_claimed() -> float:
         return nan
     with signals.handled() as before:
         try:
-            run_trial(claims, *taken, {}, apart=not is_here())
+            run_trial(claims, *taken, {})
         except signals.Stopped as stopped:
             passed_on(stopped, before)
             if is_here():

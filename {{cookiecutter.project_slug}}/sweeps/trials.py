@@ -21,9 +21,7 @@ from one_run import free_memory, reason, run_in
 from sweeps.claims import Claims
 
 
-def run_trial(
-    claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any], *, apart: bool = False
-) -> None:
+def run_trial(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]) -> None:
     """Run a trial and tell the study what came of it.
 
     Args:
@@ -31,7 +29,6 @@ def run_trial(
         trial: Optuna's.
         drawn: the values of the flags that it searches.
         more: flags of its run that depend on the worker.
-        apart: run in another process: what kills it does not kill this one.
 
     Raises:
         Stopped: a signal has arrived; the trial waits for the next start.
@@ -40,7 +37,7 @@ def run_trial(
     state, error = TrialState.FAIL, ""
     try:
         with claims.alive(trial):
-            values, state = outcome(claims, trial, drawn, more, apart=apart), TrialState.COMPLETE
+            values, state = outcome(claims, trial, drawn, more), TrialState.COMPLETE
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except signals.Stopped:
@@ -55,9 +52,7 @@ def run_trial(
     free_memory()
 
 
-def outcome(
-    claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any], *, apart: bool
-) -> list[float]:
+def outcome(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]) -> list[float]:
     """Return the value of each metric of the sweep, at the end of a run.
 
     Raises:
@@ -70,7 +65,7 @@ def outcome(
     quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary") if name not in sweep.space.fixed}
     watch = Watch(trial, sweep.metrics, run_dir)
     args = Namespace(**{**vars(args), **more, **quiet})
-    metrics = run_in(run_dir, args, words, report_to(trial, sweep.metrics), watch, apart=apart)
+    metrics = run_in(run_dir, args, words, report_to(trial, sweep.metrics), watch)
     missing = [metric for metric in sweep.metrics if metric not in metrics]
     if missing:
         raise RunError(f"the run has no metric {' and no '.join(missing)}, but {', '.join(metrics)}")
