@@ -16,10 +16,13 @@ from typing import Any
 import signals
 from args import RunError, UsageError
 from modules import ROOT, said
-from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, PARENT, is_over, locked
+from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, is_over, locked
 
 POLL = 0.5  # seconds between looks at a run in another process
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
+# {% if cookiecutter.sweeps in ["hydra", "both"] %}
+LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
+# {% endif %}
 # What a run writes before its first checkpoint; nothing else in its directory is ever removed.
 BEGINNINGS = (CONFIG_FILE, "hparams.yaml", "metrics.csv", "events.out.tfevents.*", CHECKPOINTS, ERROR_FILE)
 
@@ -75,7 +78,7 @@ def metrics_of(run_dir: Path) -> dict[str, float]:
 # {% if cookiecutter.sweeps in ["hydra", "both"] %}
 def is_here() -> bool:
     """Return whether no launcher of Hydra's has brought this process into being."""
-    return os.environ.get(PARENT, str(os.getpid())) == str(os.getpid())
+    return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
 
 
 # {% endif %}

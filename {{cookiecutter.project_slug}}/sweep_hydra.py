@@ -24,7 +24,7 @@ from config_files import settable
 from main import build_parser
 from modules import ROOT
 from multirun.table import Remember, show_table
-from runs import mark_first
+from one_run import LAUNCHING
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -82,7 +82,7 @@ def main() -> None:
     # Jobs in other processes find the files of the project, and what is wrong comes here instead of being printed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    mark_first()
+    os.environ[LAUNCHING] = str(os.getpid())
     with signals.handled(), errors_in_one_line():
         try:
             require_no_dashes(sys.argv[1:])

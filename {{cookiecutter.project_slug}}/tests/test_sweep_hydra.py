@@ -24,7 +24,8 @@ from multirun.flags import data_config, escaped, flags_of, given_names, job_word
 from multirun.job import claim, read
 from multirun.notes import COMMAND_FILE, HYDRA, Note, read_jobs
 from multirun.table import Remember, as_csv, as_rows, show_table
-from runs import CONFIG_FILE, METRICS_FILE, PARENT, write_config
+from one_run import LAUNCHING
+from runs import CONFIG_FILE, METRICS_FILE, write_config
 from words import shell_line
 
 CONF = modules.ROOT / "conf"
@@ -93,7 +94,7 @@ FLOATS = (0.0, 1.0, -1.0, 1e-3, -1e-3, 1e-05, 1e300, 0.1 + 0.2, float("inf"))
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch):
     """What Hydra, and a command line in this process, change for a whole process is as it was after each test."""
-    for name in ("PYTHONPATH", "HYDRA_FULL_ERROR", PARENT):
+    for name in ("PYTHONPATH", "HYDRA_FULL_ERROR", LAUNCHING):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.setattr(Remember, "directory", None)
     logger = logging.getLogger()
