@@ -28,6 +28,14 @@ def test_its_lint_types_and_tests_pass(bake, examples, sweeps, tests):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("sweeps", ["none", "optuna", "hydra", "both"])
+def test_nothing_is_left_that_a_linter_sees(bake, sweeps):
+    project = bake(sweeps=sweeps)
+    for command in (["check", "."], ["format", "--check", "."]):
+        result = project.python("-m", "ruff", *command)
+        assert result.returncode == 0, result.stdout
+
+
 def test_the_python_of_the_readme_runs(project, tmp_path):
     load_a_model, from_python = re.findall(r"```python\n(.*?)```", (project.path / "README.md").read_text(), re.DOTALL)
     script = from_python + load_a_model.replace("runs/...", "runs/from-python")
