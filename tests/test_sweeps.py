@@ -174,7 +174,7 @@ def same_as_repeated(project, folder, trial):
     assert repeated(project, folder, line)["val_loss"] == trial.value
 
 
-def storm(start, folder, *words, workers, kills, seed, url=None, victims=("worker", "worker", "sweep", "interrupt")):
+def storm(start, folder, *words, workers, kills, seed, url=None, victims=("sweep", "worker", "interrupt", "worker")):
     """Run a sweep to its end while its processes are killed; return the study, and which trials were hit."""
     chance = random.Random(seed)
     struck, process = set(), start(*words, "--workers", str(workers))
