@@ -32,7 +32,7 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     printed = follow(project)
     expected = printed.pop("expected")
     *good, wrong = printed.items()
-    assert len(good) == (9 if sweeps == "none" else 10), good
+    assert len(good) == (10 if sweeps == "none" else 11), good
     for line, result in good:
         assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
     assert wrong[1].returncode == 2
@@ -42,11 +42,11 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     tested = printed["python main.py test --ckpt_path best"].stdout
     assert float(re.search(r"test_accuracy +(\S+)", tested)[1]) > 0.9
     assert "--image_size" in printed["python main.py --model_name conv_net --help"].stdout
-    assert re.search(r" 1[0-9] passed", printed['pytest -k "conv_net or shapes"'].stdout)
+    assert re.search(r" 2[0-9] passed", printed['pytest -k "conv_net or shapes"'].stdout)
     # No other file was touched.
     assert {name: (project.path / name).read_bytes() for name in before} == before
     new = {name for name in project.files() - before.keys() if not name.startswith((".pytest_cache", "runs", "sweeps"))}
-    assert new == {"models/conv_net.py", "data/shapes.py"}
+    assert new == {"models/conv_net.py", "data/shapes.py", "data/moved_shapes.py"}
     # In completion, too.
     assert project.python("main.py", "--complete", "--model_name", "conv").stdout == "conv_net\n"
     assert "--channels" in project.python("main.py", "--complete", "--model_name", "conv_net", "--chan").stdout

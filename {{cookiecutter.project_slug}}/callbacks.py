@@ -3,6 +3,7 @@
 import re
 from argparse import Namespace
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, l
         callbacks.append(LearningRateMonitor(args.lr_monitor))
     if args.track_grad_norm is not None:
         callbacks.append(GradNorm(args.track_grad_norm))
-    if args.model_summary_depth != 1 and args.enable_model_summary is not False:
+    if args.enable_model_summary is not False and not args.barebones:
         callbacks.append(ModelSummary(args.model_summary_depth))
     return callbacks
 
@@ -86,6 +87,7 @@ class Best(ModelCheckpoint):
     """Writes ``best.ckpt``; of a run whose directory was moved, it finds the files where they are now."""
 
     names = re.escape(BEST)  # of the files that it writes
+    on_train_batch_end = pl.Callback.on_train_batch_end  # it writes after epochs
 
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         require_finite_weights(trainer)
@@ -189,7 +191,7 @@ class TerminateOnNaN(pl.Callback):
         Raises:
             RunError: it is not finite, in any process.
         """
-        finite = bool(loss.isfinite().all())
+        finite = isfinite(loss.item()) if loss.numel() == 1 else bool(loss.isfinite().all())
         if trainer.world_size > 1:
             finite = trainer.strategy.reduce_boolean_decision(finite)
         if not finite:
@@ -264,9 +266,9 @@ class GradNorm(pl.Callback):
         """Remember the norm."""
         self.norm_type = norm_type
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Log the norm."""
+    def on_before_optimizer_step(self, trainer: Any, pl_module: pl.LightningModule, optimizer: Optimizer) -> None:
+        """Log the norm, where it is read."""
+        if not trainer.fit_loop.epoch_loop.is_read:
+            return
         norms = grad_norm(pl_module, self.norm_type)
         pl_module.log("grad_norm", norms[f"grad_{self.norm_type}_norm_total"])

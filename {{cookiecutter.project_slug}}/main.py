@@ -13,6 +13,7 @@ import signals
 from args import RunError, UsageError
 from command_line import Parser, Trained
 from completion import SCRIPTS, PrintScript, complete
+from lean_imports import import_lightning
 from modules import add_args, brings_data, declaration, file_of, made_for, names, whose
 from new import new
 from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
@@ -142,7 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if argv[:1] == ["new"]:
                 return new(argv[1:])
             args = parse_args(argv)
-            from train import run  # torch, only after the command line is found right
+            import_lightning()  # which takes seconds, only after the command line is found right
+            from train import run
 
             with opened_run_dir(args) as run_dir:
                 table = run(args, run_dir)

@@ -61,8 +61,11 @@ def run_in(
         here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend
         # {% endif %}
         if here:
-            from train import train  # torch, which a process that only waits does not need
+            import in_memory  # torch, which a process that only waits does not need
+            from train import train
 
+            if in_memory.kept is None:  # the next run here may want the same data
+                in_memory.kept = {}
             goes_on = {"ckpt_path": str(last)} if last.exists() else {}
             return train(Namespace(**{**vars(args), **goes_on}), run_dir, callbacks)
     run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch)

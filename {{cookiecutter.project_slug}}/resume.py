@@ -100,7 +100,7 @@ class Resume(RunCallback):
                     raise UsageError(f"--monitor {monitor}: the run has no such metric, but {found}")
         for fresh, optimizer in zip(self.settings, trainer.optimizers, strict=True):
             for wanted, group in zip(fresh, optimizer.param_groups, strict=True):
-                if any(type(group.get(name)) is not type(value) for name, value in wanted.items()):
+                if any(type(group.get(name)) is not type(value) for name, value in wanted.items() if name != "fused"):
                     raise UsageError("the checkpoint is damaged: its optimiser lacks settings")
 
     def _apply_changed_settings(self, trainer: pl.Trainer) -> None:
@@ -120,7 +120,7 @@ class Resume(RunCallback):
 
     def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Make random numbers in validation a function of the seed; keep the metrics as they are before it."""
-        seed_by(self.seed, VALIDATION)
+        seed_by(trainer, self.seed, VALIDATION)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.before_validation = deepcopy(save_metrics(pl_module))
 
@@ -136,11 +136,11 @@ class Resume(RunCallback):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make random numbers in test a function of the seed."""
-        seed_by(self.seed, VALIDATION)
+        seed_by(trainer, self.seed, VALIDATION)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make random numbers in prediction a function of the seed."""
-        seed_by(self.seed, VALIDATION)
+        seed_by(trainer, self.seed, VALIDATION)
 
 
 class RunFiles(RunCallback):

@@ -29,6 +29,7 @@ from loggers import build_loggers
 from loops import FitLoop, OwnSignals
 from modules import brings_data, file_of
 from predictions import write_predictions
+from progress import Progress
 from resume import KEY, Resume, RunFiles
 from runs import (
     CONFIG_FILE,
@@ -168,8 +169,12 @@ def build(
     if args.command == "fit":
         settings["callbacks"] += [RunFiles(flags, run_dir, loggers if goes_on else []), *callbacks]
         lack = "validation is turned off by --limit_val_batches 0" if args.limit_val_batches == 0 else ""
+        settings["enable_model_summary"] = False  # there is one among the callbacks, unless it was turned off
         settings["callbacks"] += build_callbacks(args, run_dir, model, lack or missing("validate", args, model, data))
-    else:  # nothing to keep
+    # The old flag brings a bar of its own.
+    if args.enable_progress_bar is not False and args.progress_bar_refresh_rate is None and not args.barebones:
+        settings["callbacks"].append(Progress())
+    if args.command != "fit":  # nothing to keep
         settings["enable_checkpointing"] = False
     if weights_file(args):  # it was checked when the run began
         settings["num_sanity_val_steps"] = 0

@@ -75,12 +75,12 @@ class MNIST(InMemoryData):
     def load(self) -> dict[str, tuple[Tensor, ...]]:
         """Return the images: the last twelfth of the training images for validation, the test images for test."""
         images, labels, test_images, test_labels = (read_idx(self._folder / name) for name in FILES)
-        x, y = images[:, None].float() / 255, labels.long()
+        x, y = grey(images), labels.long()
         train = len(y) - len(y) // VALIDATION_SHARE
         return {
             "train": (x[:train], y[:train]),
             "val": (x[train:], y[train:]),
-            "test": (test_images[:, None].float() / 255, test_labels.long()),
+            "test": (grey(test_images), test_labels.long()),
         }
 
     @property
@@ -111,6 +111,11 @@ def download(name: str, mirrors: tuple[str, ...], folder: Path, checksum: str) -
         f"cannot download {name} ({'; '.join(reasons)}): connect to the network, pass --mirror URL, "
         f"put the files into {folder} by hand, or train on --data_name digits"
     )
+
+
+def grey(images: Tensor) -> Tensor:
+    """Return bytes [N, 28, 28] as grey levels [N, 1, 28, 28] in 0..1; there is no second copy on the way."""
+    return images[:, None].float().div_(255)
 
 
 def read_idx(path: Path) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from in_memory import InMemoryData
 
 
+# Work for every sample, as to augment it? Return a Dataset of samples for a split: --num_workers processes make them.
 # Too large for memory? Derive from pl.LightningDataModule instead, with setup() and the loaders that it has.
 class MyData(InMemoryData):
     """Batches ``(x, y)``: x float32 [B, 1, 28, 28] in 0..1, y int64 [B] in 0..9."""

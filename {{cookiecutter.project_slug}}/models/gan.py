@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from args import count, positive_float, positive_int
+from optimizers import can_fuse
 
 GENERATOR_LAYERS = 3
 COARSE = 14  # pixels to a side of what the generator draws: enlarging it makes strokes smooth from the first step
@@ -115,8 +116,8 @@ class GoodGAN(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return an Adam for each network, discriminator first."""
         networks = (self.discriminator, self.generator)
-        learning_rate = self.hparams.learning_rate
-        return [torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.0, 0.9)) for network in networks]
+        settings = {"lr": self.hparams.learning_rate, "betas": (0.0, 0.9), "fused": can_fuse(self)}
+        return [torch.optim.Adam(network.parameters(), **settings) for network in networks]
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Take one step with each network."""

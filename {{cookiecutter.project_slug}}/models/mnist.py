@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from args import positive_float, positive_int
+from optimizers import can_fuse
 
 
 class LitMNIST(pl.LightningModule):
@@ -52,15 +53,18 @@ class LitMNIST(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
-        return self._step(batch, "train")
+        x, y = batch
+        loss = F.cross_entropy(self(x), y)
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log val_loss and val_accuracy."""
-        self._step(batch, "val")
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log test_loss and test_accuracy."""
-        self._step(batch, "test")
+        self._evaluate(batch, "test")
 
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the most probable class of each image, int64 [B], and its probability, float [B]."""
@@ -69,14 +73,12 @@ class LitMNIST(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam over all layers."""
-        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate, fused=can_fuse(self))
 
-    def _step(self, batch: list[Tensor], stage: str) -> Tensor:
-        """Return the mean cross-entropy over a batch; log it and the accuracy for ``stage``."""
+    def _evaluate(self, batch: list[Tensor], stage: str) -> None:
+        """Log the mean cross-entropy over a batch and the accuracy for ``stage``."""
         x, y = batch
         logits = self(x)
-        loss = F.cross_entropy(logits, y)
         accuracy = (logits.argmax(1) == y).float().mean()
-        metrics = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
-        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=stage != "train")
-        return loss
+        metrics = {f"{stage}_loss": F.cross_entropy(logits, y), f"{stage}_accuracy": accuracy}
+        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from args import positive_float
+from optimizers import can_fuse
 
 
 # Helper classes stand above. Of several LightningModules, the one that no other derives from is the model.
@@ -56,28 +57,31 @@ class MyModel(pl.LightningModule):
         # Compute your output here.
         return self.layer(x.flatten(1))
 
-    def _step(self, batch: list[Tensor], stage: str) -> Tensor:
-        """Return the loss of a batch; log it for ``stage``."""
-        # Change the loss and the metrics here. The batch is what your data module makes.
-        x, y = batch
-        logits = self(x)
-        loss = F.cross_entropy(logits, y)
-        accuracy = (logits.argmax(1) == y).float().mean()
-        metrics = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
-        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=stage != "train")
-        return loss
-
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
-        return self._step(batch, "train")
+        # Change the loss here. The batch is what your data module makes.
+        x, y = batch
+        loss = F.cross_entropy(self(x), y)
+        # Logged every --log_every_n_steps; with on_epoch=True also as the mean over the epoch.
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
+
+    def _evaluate(self, batch: list[Tensor], stage: str) -> None:
+        """Log the loss of a batch and the accuracy for ``stage``."""
+        # Change the metrics here. What is logged is the mean over all samples, of all devices.
+        x, y = batch
+        logits = self(x)
+        accuracy = (logits.argmax(1) == y).float().mean()
+        metrics = {f"{stage}_loss": F.cross_entropy(logits, y), f"{stage}_accuracy": accuracy}
+        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=True)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log val_loss and val_accuracy."""
-        self._step(batch, "val")
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log test_loss and test_accuracy."""
-        self._step(batch, "test")
+        self._evaluate(batch, "test")
 
     # Leave out what your model does not do: without test_step, say, it is not tested.
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -90,4 +94,4 @@ class MyModel(pl.LightningModule):
         # Change the optimiser here. With a learning rate schedule, return both:
         #     {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 5)}
         # Several optimisers? Set self.automatic_optimization = False in __init__ and take the steps in training_step.
-        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate, fused=can_fuse(self))

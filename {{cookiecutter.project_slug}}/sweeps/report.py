@@ -134,7 +134,8 @@ def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iter
         library = False
         picture = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
         picture.set_size_inches(10, 6)
-        with whole_file(folder / f"{slug(title)}.png") as file:
+        with whole_file(folder / f"{slug(title)}.png") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names of 1,000 trials along an axis
             picture.savefig(file, format="png", dpi=120, bbox_inches="tight")
         pyplot.close("all")
 
