@@ -8,7 +8,9 @@ RELEASES := 2.0.9 2.1.4 2.2.5 2.3.3 2.4.0 2.5.6
 # Nothing is left in the template: what lies there would be baked.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test test-slow bench check fix bake clean
+BENCHMARKS := command_line start_up training processes sweeps
+
+.PHONY: help demo test test-slow bench bench-gpu check fix bake clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,8 +37,10 @@ test-slow: .venv/.ready ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 bench: .venv/.ready ## Measure, beside what users would use instead; writes docs/benchmarks.md
-	$(BIN)/python benchmarks/command_line.py
-	$(BIN)/python benchmarks/sweeps.py
+	missed=0; for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py || missed=1; done; exit $$missed
+
+bench-gpu: .venv/.ready ## The same on a GPU, beside raw loops with the same settings
+	$(BIN)/python benchmarks/gpu.py
 
 check: .venv/.ready ## Lint and type-check the template, its hooks and its tests; writes nothing
 	$(BIN)/ruff check --no-cache .

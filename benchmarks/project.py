@@ -1,11 +1,16 @@
 """What the benchmarks share: a baked project, the words on the machine, sections of the report."""
 
+import fcntl
 import os
 import platform
+import pty
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -28,6 +33,34 @@ def baked(*answers: str) -> Iterator[Path]:
         (project,) = (path for path in Path(folder).iterdir() if (path / "main.py").exists())
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it
         yield project
+
+
+def run_on_terminal(argv: list[str], folder: Path, **environment: str) -> str:
+    """Run Python on a terminal, where a progress bar is drawn, and return what it shows; exit if it fails."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows and columns
+    process = subprocess.Popen(
+        [sys.executable, *argv], cwd=folder, stdin=slave, stdout=slave, stderr=slave, env=os.environ | environment
+    )
+    os.close(slave)
+    shown = []
+
+    def drain() -> None:
+        try:
+            while part := os.read(master, 1 << 16):
+                shown.append(part)
+        except OSError:  # the other side is closed
+            pass
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    status = process.wait()
+    thread.join()
+    os.close(master)
+    output = b"".join(shown).decode()
+    if status:
+        sys.exit(output)
+    return output
 
 
 def machine(*packages: str) -> str:

@@ -1,15 +1,16 @@
 """How many trials a minute a sweep makes, beside what users would write; writes a section of docs/benchmarks.md.
 
-    python benchmarks/sweeps.py [--rounds N] [--trials N]
+    python benchmarks/sweeps.py [--rounds N] [--trials N] [--many N]
 
-All make the same runs (same flags, another learning rate in each), in turns, on one CPU thread for each process. Exit
-status 1: a goal is missed.
+All make the same runs (same flags, another learning rate in each), in turns, on one CPU thread for each process. Then
+a long sweep of tiny trials tells whether a trial costs more the more there are. Exit status 1: a goal is missed.
 """
 
 import os
 import subprocess
 import sys
 from argparse import ArgumentParser
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,9 +25,12 @@ COMMANDS = {  # the script, which share of the trials it makes, flags of the swe
     "`sweep_optuna.py`": ("sweep_optuna.py", 1, []),
     "`sweep_optuna.py --workers 2`": ("sweep_optuna.py", 1, ["--workers", "2"]),
 }
-GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7}  # the least ratios
+GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7, "early": 0.8}  # the least ratios
 FLAGS = ["--model_name=mnist", "--max_epochs=2", "--layer_1_dim=128", "--layer_2_dim=256", "--num_threads=1"]
 SEARCH = ["--search", "learning_rate=1e-4..1e-1:log", "--pruner=none"]
+TINY = ["--model_name=my_model", "--data_name=my_data", "--max_epochs=1", "--num_threads=1"]
+LIMITS = [f"--limit_{stage}_batches=1" for stage in ("train", "val", "test")]
+STRETCH = 100  # trials at the beginning and at the end that are compared
 QUIET = ["--enable_progress_bar=no", "--enable_model_summary=no"]
 PROCESS = f"""
 import subprocess, sys
@@ -70,6 +74,8 @@ file. "Whole command" counts everything from the command line to its end, import
 - Against a process for each trial: {process:.1f} times as many (whole commands; the goal is 4).
 - Against the plain loop: {loop:.2f} (trials alone; the goal is 0.95).
 - Two workers against one: {two:.2f} (trials alone; the goal is 1.7).
+- In a sweep of {many} trials of one batch each, with the default sampler (TPE), the first {stretch} took {first:.0f} ms
+  each, {early:.2f} of the {last:.0f} ms of the last {stretch} (the goal is 0.8; 1 would be a constant cost).
 """
 
 
@@ -83,22 +89,40 @@ def measured(project: Path, folder: Path, argv: list[str], trials: int) -> tuple
     whole = perf_counter() - start
     if result.returncode:
         sys.exit(result.stdout + result.stderr)
+    begun, ended = times(folder, trials)
+    return 60 * trials / whole, 60 * trials / (max(ended) - min(begun)).total_seconds()
+
+
+def times(folder: Path, trials: int) -> tuple[list[datetime], list[datetime]]:
+    """Return when the trials of a study began and when they were over; exit unless there are so many, all complete."""
     url = f"sqlite:///{next(folder.rglob('study.db'))}"
     with create_engine(url).connect() as connection:
         states = connection.execute(text("SELECT state FROM trials")).scalars().all()
     if states != ["COMPLETE"] * trials:
-        sys.exit(f"{argv}: {states}")
+        sys.exit(f"{folder}: {states}")
     found = optuna.load_study(study_name=None, storage=url).get_trials()
-    begun = min(trial.datetime_start for trial in found if trial.datetime_start)
-    ended = max(trial.datetime_complete for trial in found if trial.datetime_complete)
-    return 60 * trials / whole, 60 * trials / (ended - begun).total_seconds()
+    return (
+        [trial.datetime_start for trial in found if trial.datetime_start],
+        [trial.datetime_complete for trial in found if trial.datetime_complete],
+    )
+
+
+def milliseconds(project: Path, folder: Path, trials: int) -> tuple[float, float]:
+    """Return what a tiny trial takes at the beginning of a long sweep, and at its end."""
+    words = [*TINY, *LIMITS, *QUIET, *SEARCH, "--n_trials", str(trials), "--default_root_dir", str(folder)]
+    measured(project, folder, ["sweep_optuna.py", *words], trials)
+    ended = sorted(times(folder, trials)[1])
+    stretches = ended[: STRETCH + 1], ended[-STRETCH - 1 :]
+    first, last = (1000 * (each[-1] - each[0]).total_seconds() / (len(each) - 1) for each in stretches)
+    return first, last
 
 
 def main() -> None:
     """Bake, measure, write."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--many", type=int, default=1000, help="trials of the long sweep")
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -114,6 +138,7 @@ def main() -> None:
                 if script == "sweep_optuna.py":
                     words = [*FLAGS, *SEARCH, *more, "--n_trials", str(count), "--default_root_dir", str(folder)]
                 taken.setdefault(name, []).append(measured(project, folder, [script, *words], count))
+        first, last = milliseconds(project, project / "measured" / "many", args.many)
     rows = []
     for name, rates in taken.items():
         cells = [
@@ -123,9 +148,10 @@ def main() -> None:
     (process, _), (_, loop), (own, one), (_, two) = (
         [median(column) for column in zip(*rates, strict=True)] for rates in taken.values()
     )
-    ratios = {"process": own / process, "loop": one / loop, "two": two / one}
+    ratios = {"process": own / process, "loop": one / loop, "two": two / one, "early": first / last}
     on = machine("pytorch-lightning", "torch", "optuna")
-    section = TEXT.format(rounds=args.rounds, trials=args.trials, machine=on, rows="\n".join(rows), **ratios)
+    numbers = {"rounds": args.rounds, "trials": args.trials, "many": f"{args.many:,}", "stretch": STRETCH}
+    section = TEXT.format(machine=on, rows="\n".join(rows), first=first, last=last, **numbers, **ratios)
     write_section(args.report, "Sweeps", section)
     missed = [f"{name} {ratios[name]:.2f}, not {goal}" for name, goal in GOALS.items() if ratios[name] < goal]
     sys.exit(f"a goal is missed: {', '.join(missed)}" if missed else 0)
