@@ -1,36 +1,51 @@
-"""Remove the files of options that were not chosen, and say what to do next."""
+"""Remove folders that nothing was written to, make a repository if that was asked for, and say what to do next."""
 
 import json
+import os
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""  # JSON: what was typed stays text
+UNCHOSEN = r"""{{ cookiecutter | unchosen | tojson }}"""
 
-# The files of sweeps: of each kind, of either, and of both together.
-OPTUNA = ["sweep_optuna.py", "sweeps", "docs/sweeps.md"]
-OPTUNA += ["tests/test_search_space.py", "tests/test_sweep_optuna.py", "tests/test_sweeps.py"]
-HYDRA = ["sweep_hydra.py", "conf", "hydra_plugins", "multirun", "docs/hydra.md"]
-HYDRA += ["tests/test_sweep_hydra.py"]
-EITHER = ["one_run.py", "words.py"]
-BOTH = ["hydra_plugins/optuna_sweeper.py", "multirun/study.py"]
-
-# Which files and folders go when an option has this value.
-UNCHOSEN: dict[str, dict[object, list[str]]] = {
-    "example_models": {
-        False: ["models/mnist.py", "models/gan.py", "tests/test_model_mnist.py", "tests/test_model_gan.py"]
-    },
-    "license": {"none": ["LICENSE"]},
-    "sweeps": {"none": [*OPTUNA, *HYDRA, *EITHER], "optuna": HYDRA, "hydra": [*OPTUNA, *BOTH]},
-}
+NO_NAME = """git does not know your name: git config --global user.name "..." and user.email, then git commit"""
 
 
-def unchosen(answers: dict[str, object]) -> list[str]:
-    """Return the files and folders that the answers leave out."""
-    return [file for option, values in UNCHOSEN.items() for file in values.get(answers[option], [])]
+def remove_empty(folder: str) -> None:
+    """Remove a folder and those in it, as far as they are empty: files of the user's own may be there."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        if not os.listdir(path):
+            Path(path).rmdir()
+
+
+def make_repository() -> str:
+    """Make the working directory a git repository with a first commit, and return what was done, or why it was not."""
+    if shutil.which("git") is None:
+        return "git: no repository, since git is not installed"
+    if git("rev-parse", "--is-inside-work-tree").returncode == 0:
+        return "git: no repository of its own, since it lies within another one"
+    if git("init", "--quiet").returncode or git("add", "--all").returncode:
+        return "git: no repository, since git init and git add do not work here"
+    committed = git("commit", "--quiet", "--message", "Begin with a project of lit-template")
+    return "git: a repository with a first commit" if committed.returncode == 0 else f"git: no commit yet: {NO_NAME}"
+
+
+def git(*words: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run git on the working directory, whatever repository the environment names."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    return subprocess.run(["git", *words], stdin=subprocess.DEVNULL, capture_output=True, env=environment)
 
 
 if __name__ == "__main__":
     answers = json.loads(ANSWERS)
-    for file in unchosen(answers):
-        shutil.rmtree(file) if Path(file).is_dir() else Path(file).unlink(missing_ok=True)
-    print("Next:", f"cd {answers['project_slug']}", "pip install -e .", "python main.py", sep="\n  ")
+    for name in json.loads(UNCHOSEN):
+        if name.endswith("/"):
+            remove_empty(name)
+    by_cruft = "_commit" in answers  # which adds a file to a new project after this, for the first commit to have
+    if answers["init_git"] and not by_cruft:
+        print(make_repository())
+    # To compare, cruft bakes in temporary folders; what it prints then may be a patch.
+    if not by_cruft or Path(tempfile.gettempdir()).resolve() not in Path.cwd().parents:
+        print("Next:", f"cd {answers['project_slug']}", "pip install -e .", "python main.py", sep="\n  ")

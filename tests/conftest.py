@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["tomllib"]
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
@@ -63,6 +69,13 @@ def project(bake):
     return bake()
 
 
+def cookiecutter(*argv, home, template=ROOT, **kwargs):
+    """Run cookiecutter on the template, with its replays and settings below ``home``."""
+    command = [sys.executable, "-m", "cookiecutter", str(template), *argv]
+    environment = os.environ | {"HOME": str(home)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, **kwargs)
+
+
 def template_files():
     """Return the files of the template, as git has them or would take them."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "."]
@@ -71,11 +84,11 @@ def template_files():
 
 
 def options():
-    """Return every (option, value) of cookiecutter.json that is a choice."""
+    """Return every (option, value) of cookiecutter.json by which the files differ."""
     content = json.loads((ROOT / "cookiecutter.json").read_text())
     return [
         (name, value)
         for name, default in content.items()
-        if not name.startswith("_") and isinstance(default, (list, bool))
+        if not name.startswith("_") and isinstance(default, (list, bool)) and name != "init_git"
         for value in (default if isinstance(default, list) else [True, False])
     ]

@@ -7,33 +7,39 @@ import venv
 
 import pytest
 
+from benchmarks.project import run_on_terminal
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
-OF_SWEEPS = ("completion", "contracts", "search_space", "sweep_hydra", "sweep_optuna", "sweeps")
+# Tests of a project that an option brings or changes; the others are run once.
+OF_HYDRA = ["completion", "sweep_hydra"]
+OF_OPTUNA = ["contracts", "search_space", "sweep_optuna", "sweeps"]
+OF_SWEEPS = [*OF_OPTUNA, *OF_HYDRA]
 
 
 @pytest.mark.parametrize(
-    ("examples", "sweeps", "tests"),
+    ("examples", "sweeps", "license_name", "tests"),
     [
-        (True, "none", []),
-        (False, "both", [f"tests/test_{name}.py" for name in OF_SWEEPS]),
-        pytest.param(False, "optuna", [], marks=pytest.mark.slow),
-        pytest.param(True, "hydra", [], marks=pytest.mark.slow),
+        (True, "none", "MIT", []),
+        (False, "both", "Apache-2.0", OF_SWEEPS),
+        (False, "optuna", "BSD-3-Clause", OF_OPTUNA),
+        (True, "hydra", "none", OF_HYDRA),
+        *(
+            pytest.param(examples, sweeps, "MIT", [], marks=pytest.mark.slow)
+            for examples in (True, False)
+            for sweeps in ("none", "optuna", "hydra", "both")
+            if (examples, sweeps) != (True, "none")
+        ),
     ],
 )
-def test_its_lint_types_and_tests_pass(bake, examples, sweeps, tests):
-    project = bake(example_models=examples, sweeps=sweeps)
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q", *tests]):
+def test_its_lint_types_and_tests_pass(bake, examples, sweeps, license_name, tests):
+    """Every value is in one of the projects, with the tests that it changes; the slow ones are all pairs, with all."""
+    text = '"Zoë" O\'Brien {{ 1 }} \\ 50 % #1 <b> & 山田 🚀'
+    names = {"project_name": text, "description": text, "author_name": text}
+    project = bake(example_models=examples, sweeps=sweeps, license=license_name, **names)
+    files = [f"tests/test_{name}.py" for name in tests]
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q", *files]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.mark.parametrize("sweeps", ["none", "optuna", "hydra", "both"])
-def test_nothing_is_left_that_a_linter_sees(bake, sweeps):
-    project = bake(sweeps=sweeps)
-    for command in (["check", "."], ["format", "--check", "."]):
-        result = project.python("-m", "ruff", *command)
-        assert result.returncode == 0, result.stdout
 
 
 def test_the_python_of_the_readme_runs(project, tmp_path):
@@ -149,10 +155,19 @@ def test_the_command_lines_of_its_readme_work(project, tmp_path):
             name = result.stdout.split("runs/")[-1].strip()
 
 
-def test_a_run_shows_a_progress_bar(project, tmp_path):
-    result = project.python("main.py", "--max_epochs", "1", cwd=tmp_path)
+def test_a_run_shows_a_progress_bar_on_a_terminal(project, tmp_path):
+    shown = run_on_terminal([str(project.path / "main.py"), "--max_epochs", "1"], tmp_path)
+    assert re.search(r"Epoch 0.*21/21.*val_accuracy", shown, re.DOTALL)
+
+
+def test_elsewhere_a_run_shows_a_line_for_each_epoch(project, tmp_path):
+    result = project.python("main.py", "--max_epochs", "2", cwd=tmp_path)
     assert result.returncode == 0
-    assert re.search(r"Epoch 0.*21/21", result.stdout + result.stderr, re.DOTALL)
+    assert "21/21" not in result.stdout + result.stderr
+    told = [line for line in result.stdout.splitlines() if line.startswith("epoch ")]
+    assert [re.sub(r"[\d.]+(?=,|$)", "N", line) for line in told] == [
+        f"epoch {epoch}: train_loss N, val_loss N, val_accuracy N" for epoch in range(2)
+    ]
 
 
 @pytest.mark.parametrize("layers", [12, pytest.param(24, marks=pytest.mark.slow)])
