@@ -20,8 +20,9 @@ help: ## Show these commands
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
 	for release in $(RELEASES); do \
 		$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/releases/$$release \
-			pytorch-lightning==$$release lightning-fabric==$$release || exit 1; \
-	done
+			pytorch-lightning==$$release lightning-fabric==$$release & installing="$$installing $$!"; \
+	done; \
+	for each in $$installing; do wait $$each || exit 1; done
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/releases/lightning-2.6.6 lightning==2.6.6
 	touch $@
 

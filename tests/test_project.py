@@ -11,16 +11,16 @@ from benchmarks.project import run_on_terminal
 from tests.conftest import ROOT, TEMPLATE, Project, template_files
 
 # Tests of a project that an option brings or changes; the others are run once.
+OF_OPTUNA = ["search_space", "sweep_optuna", "sweeps"]
 OF_HYDRA = ["completion", "sweep_hydra"]
-OF_OPTUNA = ["contracts", "search_space", "sweep_optuna", "sweeps"]
-OF_SWEEPS = [*OF_OPTUNA, *OF_HYDRA]
+OF_BOTH = ["contracts", "search_space", *OF_HYDRA]
 
 
 @pytest.mark.parametrize(
     ("examples", "sweeps", "license_name", "tests"),
     [
         (True, "none", "MIT", []),
-        (False, "both", "Apache-2.0", OF_SWEEPS),
+        (False, "both", "Apache-2.0", OF_BOTH),
         (False, "optuna", "BSD-3-Clause", OF_OPTUNA),
         (True, "hydra", "none", OF_HYDRA),
         *(
