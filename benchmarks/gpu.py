@@ -47,6 +47,8 @@ from optimizers import can_fuse
 
 
 class ResNet18(ResNet):
+    data_name = "images"
+
     def training_step(self, batch, batch_idx):
         x, y = batch
         loss = F.cross_entropy(self(x), y)
