@@ -88,7 +88,6 @@ FOR_GPUS: list[list[str]] = [
     ["--auto_scale_batch_size", "power"],
     ["--num_workers", "2"],
     ["--data_on_device", "--compile", "--precision", "bf16-mixed"],
-    ["--log_gpu_memory", "all"],
     ["--model_name", "gan", "--encoder_layers", "2"],
 ]
 TEXT = """

@@ -8,9 +8,9 @@ FUSED_ON = ("cpu", "cuda", "mps", "xpu")  # of torch.optim's Adam, AdamW and SGD
 def can_fuse(model: pl.LightningModule) -> bool:
     """Return whether an optimiser may take its steps in one piece of code for all weights: ``fused=True``.
 
-    A small net trains up to a fifth faster so. Not where ``--precision 16-mixed`` scales gradients and they are
-    clipped, too: a fused optimiser takes the scale away only in its step, when it is too late to clip.
+    A small net trains up to a fifth faster so. Not where gradients are clipped in mixed precision: a fused optimiser
+    takes the scale of fp16 away only in its step, too late to clip, and Lightning refuses it for bf16, too.
     """
     trainer = model._trainer  # None where configure_optimizers is called by hand
-    clips = trainer is not None and trainer.precision == "16-mixed" and bool(trainer.gradient_clip_val)
+    clips = trainer is not None and trainer.precision.endswith("-mixed") and bool(trainer.gradient_clip_val)
     return model.device.type in FUSED_ON and not clips

@@ -10,7 +10,7 @@ STANDS_ON = ("models/my_model.py", "data/my_data.py", "data/digits.py")
 GONE = [file for file in STANDS_ON if not (modules.ROOT / file).exists()]
 OF_THE_PROGRAM = (
     *("callbacks", "checkpoints", "command_line", "completion", "data", "explain", "lean_steps", "loops", "main"),
-    *("model_gan", "model_mnist", "modules", "new", "predictions", "progress", "resume"),
+    *("model_gan", "model_mnist", "modules", "new", "optimizers", "predictions", "progress", "resume"),
     # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     "sweep_optuna",
     # {% endif %}
