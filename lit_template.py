@@ -126,13 +126,13 @@ def complaint(answers: dict[str, Any]) -> str | None:
     return None
 
 
-def complaint_of_place(folder: Path) -> str | None:
+def complaint_of_place(place: Path) -> str | None:
     """Return why nothing can be written into a folder, which may still have to be made, or None."""
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+    while not os.path.lexists(place):
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         return None
-    return f"{str(folder)!a} is no folder that can be written to: name another with --output-dir"
+    return f"{str(place)!a} is no folder that can be written to: name another with --output-dir"
 
 
 def complaint_of_slug(slug: Any) -> str | None:

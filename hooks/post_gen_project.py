@@ -28,8 +28,11 @@ def make_repository() -> str:
         return "git: no repository of its own, since it lies within another one"
     if git("init", "--quiet").returncode or git("add", "--all").returncode:
         return "git: no repository, since git init and git add do not work here"
-    committed = git("commit", "--quiet", "--message", "Begin with a project of lit-template")
-    return "git: a repository with a first commit" if committed.returncode == 0 else f"git: no commit yet: {NO_NAME}"
+    if git("var", "GIT_COMMITTER_IDENT").returncode:
+        return f"git: no commit yet: {NO_NAME}"
+    if git("commit", "--quiet", "--message", "Begin with a project of lit-template").returncode:
+        return "git: no commit yet: git commit does not work here, and says why when you try it"
+    return "git: a repository with a first commit"
 
 
 def git(*words: str) -> "subprocess.CompletedProcess[bytes]":

@@ -226,6 +226,14 @@ def test_git_without_a_name_makes_no_commit(tmp_path):
     assert (tmp_path / SLUG / ".git").is_dir()
 
 
+def test_a_commit_that_git_refuses_is_told(tmp_path):
+    """As where commits are to be signed, and there is no key."""
+    (tmp_path / "home").mkdir()
+    config = "[user]\nname = Zoë\nemail = zoe@example.com\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
+    (tmp_path / "home" / "gitconfig").write_text(config)
+    assert bake_with_git(tmp_path) == "git: no commit yet: git commit does not work here, and says why when you try it"
+
+
 def test_git_within_another_repository_is_left_alone(tmp_path):
     git("init", "--quiet", cwd=tmp_path)
     assert bake_with_git(tmp_path) == "git: no repository of its own, since it lies within another one"
