@@ -8,15 +8,16 @@ import subprocess
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import sleep
+from types import MappingProxyType
 from typing import Any
 
 import signals
 from args import RunError, UsageError
 from modules import ROOT, said
-from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, is_over, locked
+from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, REPORTS_FILE, is_over, locked
 
 POLL = 0.5  # seconds between looks at a run in another process
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
@@ -24,7 +25,15 @@ ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
 LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
 # {% endif %}
 # What a run writes before its first checkpoint; nothing else in its directory is ever removed.
-BEGINNINGS = (CONFIG_FILE, "hparams.yaml", "metrics.csv", "events.out.tfevents.*", CHECKPOINTS, ERROR_FILE)
+BEGINNINGS = (
+    CONFIG_FILE,
+    "hparams.yaml",
+    "metrics.csv",
+    "events.out.tfevents.*",
+    CHECKPOINTS,
+    ERROR_FILE,
+    REPORTS_FILE,
+)
 
 
 def run_in(
@@ -33,6 +42,7 @@ def run_in(
     words: Sequence[str],
     callbacks: Sequence[Any] = (),
     watch: Callable[[], None] = lambda: None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return the metrics of a run; what was killed in its directory goes on, and what is over there is not run again.
 
@@ -44,6 +54,7 @@ def run_in(
         words: of the command line of main.py that is the same run.
         callbacks: more of them for the Trainer of a run in this process.
         watch: called every now and then while a run goes on in other processes; what it raises ends the run.
+        environment: variables for a run in other processes.
 
     Raises:
         UsageError, RunError: the run cannot be done, or failed.
@@ -56,11 +67,7 @@ def run_in(
             return metrics_of(run_dir)
         if not last.exists():
             clear(run_dir)
-        here = processes(args) == 1
-        # {% if cookiecutter.sweeps in ["hydra", "both"] %}
-        here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend
-        # {% endif %}
-        if here:
+        if runs_here(args):
             import in_memory  # torch, which a process that only waits does not need
             from train import train
 
@@ -68,8 +75,17 @@ def run_in(
                 in_memory.kept = {}
             goes_on = {"ckpt_path": str(last)} if last.exists() else {}
             return train(Namespace(**{**vars(args), **goes_on}), run_dir, callbacks)
-    run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch)
+    run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch, environment)
     return metrics_of(run_dir)
+
+
+def runs_here(args: Namespace) -> bool:
+    """Return whether a run has no processes but this one."""
+    here = processes(args) == 1
+    # {% if cookiecutter.sweeps in ["hydra", "both"] %}
+    here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend
+    # {% endif %}
+    return here
 
 
 def metrics_of(run_dir: Path) -> dict[str, float]:
@@ -102,7 +118,12 @@ def processes(args: Namespace) -> int:
     return args.devices if isinstance(args.devices, int) else 1
 
 
-def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> None:
+def run_main(
+    words: Sequence[str],
+    run_dir: Path,
+    watch: Callable[[], None] = lambda: None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run main.py; what it prints goes to ``output.log``.
 
     Raises:
@@ -110,8 +131,9 @@ def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> 
         Stopped: a signal has arrived; it was told to end.
     """
     # Started by Slurm for one process, Lightning would start no other; so named, a job is one that is typed in.
-    environment = {
+    variables = {
         **os.environ,
+        **environment,
         GIVEN_DIR: str(run_dir),
         signals.WITH_PARENT: "yes",
         "SLURM_JOB_NAME": "interactive",
@@ -122,7 +144,7 @@ def run_main(words: Sequence[str], run_dir: Path, watch: Callable[[], None]) -> 
             stdin=subprocess.PIPE,  # ends when this process does
             stdout=output,
             stderr=output,
-            env=environment,
+            env=variables,
             start_new_session=True,
         )
         try:

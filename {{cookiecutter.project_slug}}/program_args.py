@@ -81,6 +81,14 @@ def add_program_args(parser: ArgumentParser) -> None:
         default=False,
         help="smaller checkpoints, from which fit cannot go on",
     )
+    group.add_argument(
+        "--test_after_fit",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=True,
+        help="test the best weights after fit",
+    )
 
     group = parser.add_argument_group("on the way")
     group.add_argument(

@@ -4,9 +4,11 @@ What is searched stands beside the model, in search_space, and in --search. A fl
 command again goes on where it stopped, and joins in on other machines with the same --storage.
 """
 
-import json
+import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import signals
@@ -14,23 +16,50 @@ from args import RunError, UsageError
 from command_line import Parser
 from completion import complete
 from main import build_parser, program_parser, trained_parser
-from sweeps.flags import add_sweep_args
-from sweeps.sweep import Sweep, read_sweep
+from sweeps.definition import shown
+from sweeps.flags import add_sweep_args, leave_test_to_the_end
+from sweeps.sweep import Sweep, directory_of, read_sweep
+from trainer_args import notice
 
 USAGE = "%(prog)s [--n_trials N] [--search NAME=VALUES ...] [--flag value ...]"
 STUDY_FILE = "study.db"
-DEFINITION = "definition"  # user attribute of a study
+NEEDED = ("torch", "pytorch_lightning", "matplotlib", "plotly")  # by trials, and by the report after them
 
 
 def sweep_parser() -> Parser:
     """Return the parser of what belongs neither to a model nor to data."""
     program = program_parser(USAGE, __doc__)
     add_sweep_args(program)
+    leave_test_to_the_end(program)
     return program
 
 
 def read_command_line(argv: Sequence[str]) -> Sweep:
-    """Return the sweep that a command line describes.
+    """Return the sweep that a command line describes. That of a study that is there may leave out the study's flags.
+
+    Raises:
+        UsageError: it cannot be.
+        RunError: the storage does not answer.
+    """
+    named, _ = sweep_parser().parse_known_args(argv)
+    if named.study_name is None:
+        return read_words(argv)
+    from sweeps import stored  # optuna: a second, for those who typed no mistake
+
+    found = stored.read_stored(named.study_name, storage_of(named, named.study_name))
+    if found is None:
+        return read_words(argv)
+    words = stored.stored_words(argv, sweep_parser, found)
+    sweep = read_words([*words, *argv])
+    if more := stored.words_of_old_defaults(sweep, found.definition):
+        words += more
+        sweep = read_words([*words, *argv])
+    sweep.taken = words
+    return sweep
+
+
+def read_words(argv: Sequence[str]) -> Sweep:
+    """Return the sweep that a whole command line describes.
 
     Raises:
         UsageError: it cannot be.
@@ -39,41 +68,84 @@ def read_command_line(argv: Sequence[str]) -> Sweep:
     return read_sweep(argv, parser, ckpt_path)
 
 
-def storage_of(sweep: Sweep) -> str:
-    """Return the URL of the storage of a sweep.
+def storage_of(flags: Namespace, name: str) -> str:
+    """Return the URL of the storage of a study.
+
+    Args:
+        flags: with the storage and the folder of all runs.
+        name: of the study.
 
     Raises:
         UsageError: there is no such kind of storage, or its driver is not installed.
     """
     from sweeps import studies
 
-    return studies.absolute(sweep.args.storage or f"sqlite:///{sweep.directory / STUDY_FILE}")
+    return studies.absolute(flags.storage or f"sqlite:///{directory_of(flags, name) / STUDY_FILE}")
+
+
+def url_of(sweep: Sweep) -> str:
+    """Return the URL of the storage of a sweep.
+
+    Raises:
+        UsageError: as ``storage_of``.
+    """
+    return storage_of(Namespace(**{**vars(sweep.flags), **vars(sweep.args)}), sweep.name)
 
 
 def begun_study(sweep: Sweep, url: str) -> tuple[Any, Any]:
     """Return the study of a sweep, made if it is not there, and its storage.
 
     Raises:
-        UsageError: it was begun with other flags.
+        UsageError: it was begun with other flags, or by another program.
         RunError: the storage does not answer.
     """
-    import optuna  # a second, for those who typed no mistake
+    import optuna
 
-    from sweeps import studies
+    from sweeps import stored, studies
 
     with studies.storage_errors(url), studies.exclusive(url, sweep.directory):
         storage = studies.open_storage(url)
-        directions = [optuna.study.StudyDirection[direction.upper()] for direction in sweep.directions]
-        study = optuna.create_study(study_name=sweep.name, storage=storage, directions=directions, load_if_exists=True)
-        if DEFINITION not in study.user_attrs:
-            study.set_user_attr(DEFINITION, json.dumps(sweep.definition()))
-    require_same(sweep, json.loads(study.user_attrs[DEFINITION]))
+        study = stored.load(sweep.name, storage)
+        if study is None:
+            directions = [optuna.study.StudyDirection[direction.upper()] for direction in sweep.directions]
+            study = optuna.create_study(study_name=sweep.name, storage=storage, directions=directions)
+        else:
+            stored.require_same(study, sweep, url)
+        stored.record_start(study, sweep)
     study.pruner = studies.pruner(sweep.pruner, sweep.flags.max_epochs)
     return study, storage
 
 
-def report(sweep: Sweep, url: str) -> None:
+def reported(argv: Sequence[str]) -> bool:
+    """Write and print what a study has found so far if ``--report`` asks for it, and return whether it does.
+
+    With ``--study_name`` it may be the study of any program.
+
+    Raises:
+        UsageError: there is no such study.
+        RunError: the storage does not answer.
+    """
+    named, _ = sweep_parser().parse_known_args(argv)
+    if not named.report:
+        return False
+    if named.study_name is None:
+        sweep = read_command_line(argv)
+        report(Namespace(**{**vars(sweep.flags), **vars(sweep.args)}), sweep.name)
+        return True
+    parser = build_parser(argv, sweep_parser())
+    for action in parser._actions:
+        action.required = False
+    parser.parse_args(argv)  # of which nothing else matters here
+    report(named, named.study_name)
+    return True
+
+
+def report(flags: Namespace, name: str) -> None:
     """Write and print what a study has found so far.
+
+    Args:
+        flags: with the storage and the folder of all runs.
+        name: of the study.
 
     Raises:
         UsageError: there is no such study.
@@ -81,37 +153,30 @@ def report(sweep: Sweep, url: str) -> None:
     """
     import optuna
 
-    from sweeps import studies
+    from sweeps import stored, studies
     from sweeps.progress import print_result
 
-    file = studies.file_of_storage(url)
+    url, directory = storage_of(flags, name), directory_of(flags, name)
     with studies.storage_errors(url):
-        if file is not None and not file.exists():
-            known = sorted(path.parent.name for path in sweep.directory.parent.glob(f"*/{STUDY_FILE}"))
-            raise no_study(sweep, url, known)
-        storage = studies.open_storage(url)
-        names = optuna.get_all_study_names(storage)
-        if sweep.name not in names:
-            raise no_study(sweep, url, names)
-        study = optuna.load_study(study_name=sweep.name, storage=storage)
-        print_result(study, tuple(json.loads(study.user_attrs[DEFINITION])["metrics"]), sweep.directory)
-
-
-def no_study(sweep: Sweep, url: str, known: list[str]) -> UsageError:
-    """Return the error that says which studies there are instead of the one that is wanted."""
+        study = stored.find(name, url)
+        if study is not None:
+            print_result(study, directory)
+            return
+        file = studies.file_of_storage(url)
+        known = (
+            optuna.get_all_study_names(studies.open_storage(url))
+            if file is None or file.exists()
+            else sorted(path.parent.name for path in directory.parent.glob(f"*/{STUDY_FILE}"))
+        )
     others = f": --study_name takes {', '.join(known)}" if known else ""
-    return UsageError(f"there is no study {sweep.name} in {url}{others}")
+    raise UsageError(f"there is no study {name} in {studies.shown(url)}{others}")
 
 
-def require_same(sweep: Sweep, before: dict[str, Any]) -> None:
-    """Raise UsageError if a study was begun with other flags."""
-    now = sweep.definition()
-    for name in {**before, **now}:
-        if before.get(name) != now.get(name):
-            raise UsageError(
-                f"study {sweep.name} was begun with {name} {before.get(name)}, not {now.get(name)}: "
-                "name another with --study_name, or leave it out"
-            )
+def require_installed() -> None:
+    """Raise RunError if a package is missing that is needed later, so that no trial is run in vain."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise RunError(f"No module named {name!r} (this project is installed by: pip install -e .)")
 
 
 def run(argv: list[str]) -> None:
@@ -121,42 +186,72 @@ def run(argv: list[str]) -> None:
         UsageError, RunError: it cannot be done.
         Stopped: a signal has arrived.
     """
+    if reported(argv):
+        return
     sweep = read_command_line(argv)
+    require_installed()
     from sweeps import studies, workers  # optuna
     from sweeps.claims import Claims
-    from sweeps.kept import keep_checkpoints
-    from sweeps.progress import Progress, print_result
 
-    url = storage_of(sweep)
-    if sweep.args.report:
-        report(sweep, url)
-        return
+    url = url_of(sweep)
     study, storage = begun_study(sweep, url)
     claims = Claims(sweep, study, storage, url)
     with studies.storage_errors(url):
         worker = workers.number()
         if worker is not None:
             workers.work(claims, worker)
-            return
-        progress = Progress(claims)
-        try:
-            workers.Workers(sweep, argv, claims).run(progress.show)
-        finally:
-            progress.close()
-            keep_checkpoints(claims)  # also those that two workers have left to each other
-            print_result(study, sweep.metrics, sweep.directory)
+        else:
+            supervise(claims, argv)
+
+
+def supervise(claims: Any, argv: list[str]) -> None:
+    """Let workers run the trials, and show what they find.
+
+    Raises:
+        RunError: they cannot, or too many trials have failed, or none is complete, or the best cannot be tested.
+        Stopped: a signal has arrived.
+    """
+    from sweeps import workers
+    from sweeps.kept import keep_checkpoints
+    from sweeps.progress import Progress, print_result
+
+    introduce(claims)
+    progress = Progress(claims)
+    try:
+        workers.Workers(claims.sweep, argv, claims).run(progress.show)
+    finally:
+        progress.close()
+        keep_checkpoints(claims)  # also those that two workers have left to each other
+        print_result(claims.study, claims.sweep.directory)
     require_outcome(claims)
 
 
+def introduce(claims: Any) -> None:
+    """Say what a command line does not show: flags that a study brings, and names of which one value is left."""
+    from sweeps.records import record_n_trials
+
+    sweep = claims.sweep
+    record_n_trials(claims.study, sweep.args.n_trials)
+    if sweep.taken:
+        notice(f"study {sweep.name} has {shlex.join(sweep.taken)}")
+    for name, value in sweep.single_values().items():
+        notice(f"--search {name}: one value is left, {shown(value)}")
+
+
 def require_outcome(claims: Any) -> None:
-    """Raise RunError if too many trials have failed, or none is complete."""
+    """Raise RunError if too many trials have failed, none is complete, or the best could not be tested."""
     from sweeps.ranking import best
     from sweeps.report import TABLE
+    from sweeps.untested import failure, without_checkpoint
 
+    for number in without_checkpoint(claims):
+        notice(f"trial {number} is not tested: no checkpoint of it is here; the line that repeats it tests it")
     if failures := claims.failures(claims.trials()):
         raise RunError(f"{failures}; the same command goes on")
     if not best(claims.study):
         raise RunError(f"no trial is complete: {claims.sweep.directory / TABLE} says why")
+    if error := failure(claims):
+        raise RunError(f"{error}; the same command tries again")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -176,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{Parser().prog}: {stopped}: the same command goes on", file=sys.stderr)
             raise
         except ModuleNotFoundError as error:
-            if error.name not in ("optuna", "pytorch_lightning", "torch"):
+            if error.name not in ("optuna", "sqlalchemy", "tqdm", *NEEDED):
                 raise
             sys.exit(f"{Parser().prog}: error: {error} (this project is installed by: pip install -e .)")
         except OSError as error:

@@ -60,11 +60,19 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
     """
     if args.command == "predict":
         return {"predictions": str(predict(args, run_dir)), "run": str(run_dir)}
-    return results(train(args, run_dir) if args.command == "fit" else evaluate(args, run_dir), run_dir)
+    callbacks: list[pl.Callback] = []
+    # {% if cookiecutter.sweeps in ["optuna", "both"] %}
+    from reports import asked_for
+
+    callbacks += asked_for(run_dir)
+    # {% endif %}
+    return results(train(args, run_dir, callbacks) if args.command == "fit" else evaluate(args, run_dir), run_dir)
 
 
 def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
     """Fit the model, then validate and test the weights of its best epoch, where model and data can.
+
+    With ``--test_after_fit no`` they are not tested.
 
     Args:
         args: all flags, from ``main.parse_args``.
@@ -84,7 +92,7 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
         trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
         metrics = dict(trainer.callback_metrics)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-        for command in ("validate", "test"):
+        for command in ("validate", "test") if args.test_after_fit else ("validate",):
             if not missing(command, args, model, data):
                 getattr(trainer, command)(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
                 metrics.update(trainer.callback_metrics)
@@ -103,7 +111,9 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
     with signals.handled(), usage_errors(args, model, trainer), all_processes(trainer):
         go = getattr(trainer, args.command)
         go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    result = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    write_metrics(result, run_dir)
+    return result
 
 
 def predict(args: Namespace, run_dir: Path) -> Path:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 import signals
 from args import RunError
+from modules import brings_data, declaration
 from multirun.flags import given_names, job_words
 from multirun.study import CLAIMED, override_text, sweep_words
 from multirun.table import Remember
@@ -53,7 +54,15 @@ class OptunaSweeper(Sweeper):
             UsageError, RunError: it cannot be done.
             Stopped: a signal has arrived.
         """
-        from sweep_optuna import begun_study, read_command_line, report, require_outcome, storage_of
+        from sweep_optuna import (
+            begun_study,
+            introduce,
+            read_command_line,
+            reported,
+            require_installed,
+            require_outcome,
+            url_of,
+        )
         from sweeps import studies
         from sweeps.claims import Claims
         from sweeps.kept import keep_checkpoints
@@ -65,30 +74,39 @@ class OptunaSweeper(Sweeper):
         held = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
         searched = [each for each in overrides if each.is_sweep_override()]
         argv = [*self.held_words(held), *sweep_words(self.settings, searched)]
-        sweep = read_command_line(argv)
-        url = storage_of(sweep)
         Remember.directory = None  # the study has a report of its own
-        if sweep.args.report:
-            report(sweep, url)
+        if reported(argv):
             return
+        sweep = read_command_line(argv)
+        require_installed()
+        url = url_of(sweep)
         study, storage = begun_study(sweep, url)
         claims = Claims(sweep, study, storage, url)
-        launcher = self.launcher_into(sweep.directory)
+        introduce(claims)
+        launcher, held = self.launcher_into(sweep.directory), [*held, *self.names_brought(sweep)]
         with studies.storage_errors(url):
             progress = Progress(claims)
             try:
                 while self.run_batch(claims, launcher, held, argv):
                     keep_checkpoints(claims)
                     progress.show()
+                self.run_test(claims, launcher, held, argv)
             finally:
                 progress.close()
                 keep_checkpoints(claims)
-                print_result(study, sweep.metrics, sweep.directory)
+                print_result(study, sweep.directory)
         require_outcome(claims)
 
     def held_words(self, held: Sequence[str]) -> list[str]:
         """Return the words of a command line of main.py for what is not searched."""
         return job_words(self.job, given_names(held, self.config.hydra.runtime.choices.get("experiment")))
+
+    def names_brought(self, sweep: Any) -> list[str]:
+        """Return the overrides for the model and the data of a study that the command line has left out."""
+        names = {"model_name": sweep.flags.model_name}
+        if not brings_data(declaration("models", sweep.flags.model_name)):
+            names["data_name"] = sweep.flags.data_name
+        return [override_text(name, value) for name, value in names.items() if self.job.get(name) != value]
 
     def launcher_into(self, directory: Path) -> Launcher:
         """Return the launcher that the config names, with the directory of the sweep for all that it writes."""
@@ -112,7 +130,7 @@ class OptunaSweeper(Sweeper):
                 while len(batch) < claims.sweep.args.workers and (found := claims.claim({})):
                     batch.append(found)
             if batch:
-                self.launch(claims, launcher, [[*held, *own_overrides(claims, *each, argv)] for each in batch], batch)
+                self.launch(claims, launcher, [[*held, *trial_overrides(claims, *each, argv)] for each in batch], batch)
                 return True
         finally:
             for trial, _ in batch:
@@ -121,6 +139,20 @@ class OptunaSweeper(Sweeper):
             return False
         sleep(LOOK)  # others run elsewhere
         return True
+
+    def run_test(self, claims: Any, launcher: Launcher, held: Sequence[str], argv: list[str]) -> None:
+        """Let a job test what the jobs of the trials have left to test, if anything.
+
+        Raises:
+            RunError: the launcher could not begin it, or it was killed.
+        """
+        from sweeps.untested import due
+
+        if trials := due(claims):
+            run, claimed = claims.run_dir(trials[0]).name, {"argv": argv, "number": trials[0].number, "claim": ""}
+            self.launch(claims, launcher, [[*held, *own_overrides(claims, f"trials/{run}/test", {}, claimed)]], [])
+            if due(claims):
+                raise RunError(f"trial {trials[0].number} could not be tested: its process was killed")
 
     def launch(self, claims: Any, launcher: Launcher, jobs: list[list[str]], batch: Sequence[tuple[Any, Any]]) -> None:
         """Launch the jobs of a batch of trials, and wait for them.
@@ -132,21 +164,26 @@ class OptunaSweeper(Sweeper):
             for trial, _ in batch:
                 stack.enter_context(claims.alive(trial))
             try:
-                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number):
+                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number if batch else 0):
                     _ = result.return_value  # raises what the job has raised
             except Exception as error:
                 if all(claims.is_mine(trial) for trial, _ in batch):
-                    raise RunError(f"the launcher could not begin a trial: {error}") from error
+                    raise RunError(f"the launcher could not begin a job: {error}") from error
 
 
-def own_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: list[str]) -> list[str]:
+def trial_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: list[str]) -> list[str]:
     """Return the overrides of a job that runs a trial, beside those that all have: what it draws, and which it is."""
     from sweeps.claims import MINE
 
-    claimed = {"argv": argv, "number": trial.number, "claim": trial.user_attrs[MINE]["claim"]}
+    run, claim = f"trials/{claims.run_dir(trial).name}", trial.user_attrs[MINE]["claim"]
+    return own_overrides(claims, run, drawn, {"argv": argv, "number": trial.number, "claim": claim})
+
+
+def own_overrides(claims: Any, subdir: str, drawn: Mapping[str, Any], claimed: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a job, beside those that all have: what it draws, where it writes, what it is to do."""
     own = {
         "hydra.sweep.dir": str(claims.sweep.directory),
-        "hydra.sweep.subdir": f"trials/{claims.run_dir(trial).name}",
+        "hydra.sweep.subdir": subdir,
         f"hydra.job.env_set.{CLAIMED}": json.dumps(claimed),
     }
     return [override_text(name, value) for name, value in {**drawn, **own}.items()]

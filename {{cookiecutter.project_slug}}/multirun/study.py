@@ -97,25 +97,29 @@ def is_claimed() -> bool:
 def run_claimed() -> float:
     """Run the trial that the sweeper has claimed for this job, and return its value, the first of several; or NaN.
 
+    Then test what is to be tested; a job may be for that alone.
+
     Raises:
         Stopped: a signal has arrived in the process that has begun the sweep; the trial waits for the next start.
         SystemExit: submitit starts the job again.
     """
-    from sweep_optuna import begun_study, read_command_line, storage_of
+    from sweep_optuna import begun_study, read_command_line, url_of
     from sweeps.claims import Claims
-    from sweeps.trials import run_trial
+    from sweeps.trials import run_trial, test_due
 
     claimed = json.loads(os.environ[CLAIMED])
     sweep = read_command_line(claimed["argv"])
-    url = storage_of(sweep)
+    url = url_of(sweep)
     study, storage = begun_study(sweep, url)
     claims = Claims(sweep, study, storage, url)
-    taken = claims.take_over(claimed["number"], claimed["claim"])
-    if taken is None:
+    taken = claims.take_over(claimed["number"], claimed["claim"]) if claimed["claim"] else None
+    if taken is None and claimed["claim"]:
         return nan
     with signals.handled() as before:
         try:
-            run_trial(claims, *taken, {})
+            if taken is not None:
+                run_trial(claims, *taken, {})
+            test_due(claims)
         except signals.Stopped as stopped:
             passed_on(stopped, before)
             if is_here():

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from runs import CHECKPOINTS, LAST, is_locked
-from sweeps import studies
+from sweeps import records, studies
 from sweeps.sweep import Sweep
 
 BEAT = 20.0  # seconds between the signs of life of a running trial
@@ -45,6 +45,7 @@ class Claims:
         self.n_trials = sweep.n_trials
         self.grid = sweep.space.grid() if sweep.args.sampler == "grid" else None
         self.earlier = {trial.number for trial in self.trials() if trial.state.is_finished()}
+        self.tests = records.tests_of(study)
         self.beats: dict[int, tuple[Any, float]] = {}  # by trial: the last sign of life, and when it was first seen
 
     def trials(self) -> list[FrozenTrial]:
@@ -67,6 +68,8 @@ class Claims:
             if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
                 return None
             number = min(waiting, default=len(trials))
+            if not waiting:
+                records.record_sampling(self.study, self.sweep.args.sampler, self.sweep.pruner, number)
             self.study.sampler = studies.sampler(self.sweep.args.sampler, self.sweep.flags.seed, number, self.grid)
             claimed = self.study.ask()
             drawn = self.sweep.space.draw(claimed)

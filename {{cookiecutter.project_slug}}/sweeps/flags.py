@@ -8,6 +8,7 @@ DIRECTIONS = ("minimize", "maximize")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "gp", "qmc")
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 N_TRIALS = 20
+TESTS = "test_after_fit"  # a flag of main.py that says something else in a sweep
 
 
 def add_sweep_args(parser: ArgumentParser) -> None:
@@ -62,6 +63,13 @@ def add_sweep_args(parser: ArgumentParser) -> None:
         default=False,
         help="write the report of this sweep, running or finished, and run no trial",
     )
+
+
+def leave_test_to_the_end(parser: ArgumentParser) -> None:
+    """Let trials not be tested unless ``--test_after_fit`` is given, and the help say so."""
+    parser.set_defaults(**{TESTS: False})
+    action = next(each for each in parser._actions if each.dest == TESTS)
+    action.help = "test every trial; without it, the best is tested once, when all have ended"
 
 
 def directions(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 from runs import CHECKPOINTS
 from sweeps.claims import Claims
 from sweeps.ranking import best
+from sweeps.untested import untested
 
 
 def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
@@ -28,5 +29,7 @@ def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
 
 
 def best_numbers(claims: Claims, finished: Sequence[FrozenTrial]) -> set[int]:
-    """Return the numbers of those trials that keep their checkpoints: the best, or the Pareto front."""
-    return {trial.number for trial in best(claims.study, finished, claims.sweep.args.keep_top)}
+    """Return the numbers of those trials that keep their checkpoints: the best, or the Pareto front; the untested."""
+    kept = best(claims.study, finished, claims.sweep.args.keep_top)
+    waiting = untested(claims) if claims.sweep.tests_all else []
+    return {trial.number for trial in (*kept, *waiting)}

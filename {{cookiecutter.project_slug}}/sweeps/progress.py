@@ -1,6 +1,9 @@
 """What a sweep shows: a bar with the best so far, a line for each trial that ends, and the result."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -9,7 +12,8 @@ from tqdm import tqdm
 from runs import BEST, CHECKPOINTS
 from sweeps.claims import MINE, Claims
 from sweeps.ranking import best, ranked
-from sweeps.report import line_of, summary, write_report
+from sweeps.records import metric_names, metrics_of, tests_of
+from sweeps.report import line_of, sampling_lines, summary, write_report
 
 SHOWN = 10  # trials of the table
 
@@ -57,25 +61,61 @@ def described(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
     return f"trial {trial.number}{pruned}: {values} ({drawn})"
 
 
-def print_result(study: optuna.Study, metrics: tuple[str, ...], directory: Path) -> None:
+def print_result(study: optuna.Study, directory: Path) -> None:
     """Print the best trials as a table, what repeats the best one, and where the report is, which is written."""
-    page = write_report(study, metrics, directory)
-    trials = ranked(study)[:SHOWN]
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [["trial", *metrics, *names]]
-    for trial in trials:
-        drawn = [trial.params.get(name, "") for name in names]
-        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in drawn]
-        rows.append([str(trial.number), *(f"{value:.4f}" for value in trial.values), *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows if trials else []:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    page = write_report(study, directory)
+    metrics, tests = metric_names(study), tests_of(study)
+    for row in columns_that_fit(ranked(study)[:SHOWN], metrics, tests):
+        print(row.rstrip())
     print(summary(study))
+    for line in sampling_lines(study)[1:]:
+        print(line)
     for trial in best(study):
         values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(metrics, trial.values, strict=True))
         print(f"\n{'best' if len(metrics) == 1 else 'on the front'}: trial {trial.number}, {values}")
-        print(line_of(trial))
+        others = {name: value for name, value in metrics_of(trial, tests).items() if name not in metrics}
+        for name, value in others.items():
+            print(f"{name:<28}{value:.4f}")
+        if line := line_of(trial):
+            print(line)
         checkpoint = Path(trial.user_attrs.get(MINE, {}).get("run", ""), CHECKPOINTS, BEST)
         if checkpoint.exists():
             print(checkpoint)
     print(f"\nreport {page}")
+
+
+def columns_that_fit(
+    trials: Sequence[FrozenTrial], metrics: Sequence[str], tests: Mapping[int, Mapping[str, Any]]
+) -> list[str]:
+    """Return the lines of a table of trials: what they draw, and as many of their other metrics as the screen is wide.
+
+    Args:
+        trials: the rows.
+        metrics: names of the values of the study.
+        tests: from ``tests_of``.
+    """
+    drawn = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    found = {trial.number: metrics_of(trial, tests) for trial in trials}
+    names = [name for each in found.values() for name in each]
+    others = sorted(set(names) - set(metrics), key=lambda name: (-names.count(name), name))
+    columns = [["trial", *(str(trial.number) for trial in trials)]]
+    columns += [[metric, *(f"{trial.values[number]:.4f}" for trial in trials)] for number, metric in enumerate(metrics)]
+    columns += [[name, *(text_of(trial.params.get(name, "")) for trial in trials)] for name in drawn]
+    more = [[name, *(text_of(found[trial.number].get(name, "")) for trial in trials)] for name in others]
+    left = get_terminal_size().columns - sum(width_of(column) for column in columns)
+    for column in more:
+        left -= width_of(column)
+        if left >= 0:
+            columns.append(column)
+    padded = [[cell.ljust(width_of(column)) for cell in column] for column in columns if trials]
+    return ["".join(row) for row in zip(*padded, strict=True)]
+
+
+def width_of(column: Sequence[str]) -> int:
+    """Return how wide a column is, with the space behind it."""
+    return max(map(len, column)) + 2
+
+
+def text_of(value: Any) -> str:
+    """Return a value in short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ import csv
 import html
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from files import whole_file
 from sweeps.claims import MINE
 from sweeps.ranking import best, ranked
+from sweeps.records import metric_names, metrics_of, sampling_of, tests_of
 from words import shell_line
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
@@ -23,6 +24,7 @@ HTML = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }
+div:has(> table) { overflow-x: auto }
 pre { background: #f4f4f4; padding: 1rem; overflow-x: auto } h2 { margin-top: 2.5rem }
 </style></head><body>
 <h1>$title</h1><p>$summary</p>
@@ -31,21 +33,21 @@ $body
 """)
 
 
-def write_report(study: optuna.Study, metrics: tuple[str, ...], directory: Path) -> Path:
+def write_report(study: optuna.Study, directory: Path) -> Path:
     """Write report.html, the figures as PNG and trials.csv, and return the page.
 
     Args:
         study: Optuna's.
-        metrics: names of its values.
         directory: where they go.
     """
+    metrics = metric_names(study)
     with whole_file(directory / TABLE) as file:
         file.write(table(study, metrics).encode())
     parts = [best_part(study, metrics), ranking_part(study, metrics)]
     drawn = figures(study, metrics, directory / FIGURES) if ranked(study) else ()
     parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in drawn]
-    title, text = html.escape(study.study_name), html.escape(summary(study))
-    page = HTML.substitute(title=title, summary=text, body="\n".join(parts))
+    title, texts = html.escape(study.study_name), map(html.escape, [summary(study), *sampling_lines(study)])
+    page = HTML.substitute(title=title, summary="<br>".join(texts), body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
         file.write(page.encode())
     return directory / PAGE
@@ -58,56 +60,82 @@ def summary(study: optuna.Study) -> str:
     return f"{len(states)} trials: {', '.join(counts)}" if states else "no trials yet"
 
 
+def sampling_lines(study: optuna.Study) -> list[str]:
+    """Return what samples and what prunes, and each change of it."""
+    changes = sampling_of(study)
+    return [
+        f"sampler {change['sampler']}, pruner {change['pruner']} from trial {change['trial']} on ({change['at']})"
+        for change in changes
+    ]
+
+
 def line_of(trial: FrozenTrial) -> str:
-    """Return the command line that repeats the run of a trial."""
-    return shell_line(trial.user_attrs.get(MINE, {}).get("command", []))
+    """Return the command line that repeats the run of a trial; nothing if another program has run it."""
+    command = trial.user_attrs.get(MINE, {}).get("command")
+    return shell_line(command) if command else ""
 
 
 def table(study: optuna.Study, metrics: tuple[str, ...]) -> str:
-    """Return all trials as CSV: number, state, metrics, values searched, seconds, error, command line."""
-    trials = study.get_trials(deepcopy=False)
+    """Return all trials as CSV: number, state, all metrics, values searched, seconds, error, command line."""
+    trials, tests = study.get_trials(deepcopy=False), tests_of(study)
+    found = [metrics_of(trial, tests) for trial in trials]
+    others = other_names(found, metrics)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    has_lines = any(map(line_of, trials))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["trial", "state", *metrics, *names, "seconds", "error", "command"])
-    for trial in trials:
+    writer.writerow(["trial", "state", *metrics, *others, *names, "seconds", "error", *["command"] * has_lines])
+    for trial, each in zip(trials, found, strict=True):
         values = [repr(value) for value in trial.values or []] or [""] * len(metrics)
+        more = [repr(each[name]) if name in each else "" for name in others]
         drawn = [trial.params.get(name, "") for name in names]
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
         error = trial.user_attrs.get("error", "")
-        writer.writerow([trial.number, trial.state.name.lower(), *values, *drawn, seconds, error, line_of(trial)])
+        row = [trial.number, trial.state.name.lower(), *values, *more, *drawn, seconds, error]
+        writer.writerow([*row, *[line_of(trial)] * has_lines])
     return text.getvalue()
+
+
+def other_names(found: Iterable[Mapping[str, float]], metrics: Sequence[str]) -> list[str]:
+    """Return the names of the metrics of trials, without those that the study goes by."""
+    return sorted({name for each in found for name in each} - set(metrics))
 
 
 def best_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
     """Return the part of the page on the best trials."""
-    parts = []
+    parts, tests = [], tests_of(study)
     for trial in best(study):
         values = ", ".join(f"{metric} {value:.6g}" for metric, value in zip(metrics, trial.values, strict=True))
-        parts.append(f"<p>Trial {trial.number}: {html.escape(values)}</p><pre>{html.escape(line_of(trial))}</pre>")
+        found = {name: value for name, value in metrics_of(trial, tests).items() if name not in metrics}
+        parts.append(f"<p>Trial {trial.number}: {html.escape(values)}</p>")
+        parts += [html_table([[name, f"{value:.6g}"] for name, value in found.items()])] if found else []
+        parts += [f"<pre>{html.escape(line)}</pre>"] if (line := line_of(trial)) else []
     title = "The best trial" if len(metrics) == 1 else "Pareto front"
     return f"<h2>{title}</h2>\n" + ("\n".join(parts) or "<p>No trial is complete.</p>")
 
 
 def ranking_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
     """Return the part of the page with the first of the ranking, and what failed."""
-    trials = ranked(study)[:SHOWN]
+    trials, tests = ranked(study)[:SHOWN], tests_of(study)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [["trial", *metrics, *names]]
+    found = {trial.number: metrics_of(trial, tests) for trial in trials}
+    others = other_names(found.values(), metrics)
+    rows: list[list[Any]] = [["trial", *metrics, *names, *others]]
     for trial in trials:
-        shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in trial.params.values()]
-        drawn = dict(zip(trial.params, shown, strict=True))
-        rows.append(
-            [str(trial.number), *(f"{value:.6g}" for value in trial.values), *(drawn.get(name, "") for name in names)]
-        )
-    cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        drawn = [trial.params.get(name, "") for name in names]
+        rows.append([trial.number, *trial.values, *drawn, *(found[trial.number].get(name, "") for name in others)])
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     errors = [f"<li>{trial.number}: {html.escape(trial.user_attrs.get('error', 'no reason'))}</li>" for trial in failed]
-    return (
-        "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
-        f"<p>All of them, with their command lines: {TABLE}</p>"
-        + (f"<h2>Failed</h2><ul>{''.join(errors)}</ul>" if errors else "")
+    return f"{html_table(rows)}<p>All of them: {TABLE}</p>" + (
+        f"<h2>Failed</h2><ul>{''.join(errors)}</ul>" if errors else ""
     )
+
+
+def html_table(rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table of the page."""
+    texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    cells = ["".join(f"<td>{html.escape(text)}</td>" for text in row) for row in texts]
+    return f"<div><table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table></div>"
 
 
 def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:

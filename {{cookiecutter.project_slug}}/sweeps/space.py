@@ -9,10 +9,12 @@ from typing import Any
 
 from args import UsageError
 from config_files import apply_configs, as_setting, settable
+from sweeps.definition import shown
 
 PROBES = 40  # draws that are tried before the first trial
 # Which flags there are, how trials are compared and where they lie hangs on these.
 HELD = {"ckpt_path", "command", "config", "data_name", "default_root_dir", "model_name", "monitor", "monitor_mode"}
+HELD |= {"test_after_fit"}
 PLAIN = int, float, str, bool, type(None)  # what a study can keep as it is
 
 
@@ -25,6 +27,11 @@ class Range:
     log: bool = False
     step: float | None = None
 
+    def __str__(self) -> str:
+        """Return it as ``--search`` takes it."""
+        end = ":log" if self.log else "" if self.step is None else f":{self.step}"
+        return f"{self.low}..{self.high}{end}"
+
     def draw(self, trial: Any, name: str) -> float:
         """Return a number that a trial draws."""
         kind = "int" if isinstance(self.low, int) else "float"
@@ -34,6 +41,8 @@ class Range:
 
     def values(self) -> list[float] | None:
         """Return all numbers in the range, or None if they are too many to try."""
+        if self.low == self.high:
+            return [self.low]
         step = self.step or (1 if isinstance(self.low, int) and not self.log else None)
         if step is None:
             return None
@@ -45,6 +54,10 @@ class Choice:
     """One of several values."""
 
     choices: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        """Return it as ``--search`` takes it."""
+        return ",".join(map(shown, self.choices))
 
     def draw(self, trial: Any, name: str) -> Any:
         """Return a value that a trial draws."""

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ except ImportError:  # Windows: there a study is for one process at a time
 
 JOURNAL, GRPC = "journal:", "grpc://"
 SECONDS = 100  # to wait for another process that writes to an SQLite file
+MAKING = 20  # seconds to wait for another program that makes the tables at the same time
 LOCKS = {  # of databases: held by a connection, so gone with it
     "postgresql": ("SELECT pg_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"),
     "mysql": ("SELECT GET_LOCK(:key, -1)", "SELECT RELEASE_LOCK(:key)"),
@@ -52,7 +54,7 @@ def absolute(url: str) -> str:
         if not re.fullmatch(r"grpc://[^/]+:\d+", url):
             raise UsageError(f"--storage {url}: write grpc://HOST:PORT")
     else:
-        with storage_errors(url):
+        with driver_errors(url):
             sqlalchemy.make_url(url).get_dialect().import_dbapi()
     return url
 
@@ -64,8 +66,8 @@ def file_of_storage(url: str) -> Path | None:
 
 
 @contextmanager
-def storage_errors(url: str) -> Iterator[None]:
-    """Turn what goes wrong between a storage and its server into an error of one line."""
+def driver_errors(url: str) -> Iterator[None]:
+    """Turn a URL that is none, or whose driver is not installed, into an error of one line."""
     try:
         yield
     except sqlalchemy.exc.ArgumentError as error:
@@ -74,6 +76,13 @@ def storage_errors(url: str) -> Iterator[None]:
         raise UsageError(
             f"--storage {shown(url)}: {error} (pip install -e '.[storages]' for PostgreSQL and gRPC)"
         ) from error
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what goes wrong between a storage and its server into an error of one line."""
+    try:
+        yield
     except Exception as error:
         of_server = "RpcError" in (each.__name__ for each in type(error).__mro__)  # of grpc, which need not be there
         if not of_server and not isinstance(error, sqlalchemy.exc.SQLAlchemyError | StorageInternalError):
@@ -95,9 +104,10 @@ def open_storage(url: str) -> BaseStorage:
     """Return the storage of a URL, from ``absolute``.
 
     Raises:
+        UsageError: its driver is not installed.
         RunError: it does not answer.
     """
-    with storage_errors(url):
+    with storage_errors(url), driver_errors(url):
         if file := file_of_storage(url):
             file.parent.mkdir(parents=True, exist_ok=True)
         if url.startswith(JOURNAL):
@@ -105,9 +115,21 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(GRPC):
             host, _, port = url.removeprefix(GRPC).rpartition(":")
             return GrpcStorageProxy(host=host, port=int(port))
-        is_sqlite = url.startswith("sqlite:")
-        database = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SECONDS}} if is_sqlite else None)
-        return get_storage(database)  # with a cache of what is finished
+        return get_storage(open_database(url))  # with a cache of what is finished
+
+
+def open_database(url: str) -> RDBStorage:
+    """Return a database with Optuna's tables, also where another program that opens it is making them now."""
+    options = {"connect_args": {"timeout": SECONDS}} if url.startswith("sqlite:") else None
+    deadline = monotonic() + MAKING
+    while True:
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except sqlalchemy.exc.DBAPIError as error:
+            are_made = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
+            if not are_made or monotonic() > deadline:
+                raise
+            sleep(0.1)
 
 
 @contextmanager

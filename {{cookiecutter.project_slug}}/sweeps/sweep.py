@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from command_line import Parser
 from config_files import plain
 from program_args import resolve
 from runs import run_of
-from sweeps.flags import DIRECTIONS, N_TRIALS, add_sweep_args
+from sweeps.definition import Definition
+from sweeps.flags import DIRECTIONS, N_TRIALS, TESTS, add_sweep_args
 from sweeps.space import Space, parse_search, with_drawn
 from words import flag_words
 
 MODES = {"minimize": "min", "maximize": "max"}
-# Flags that do not make it another sweep: where it runs, and where it lies.
-ELSEWHERE = {"accelerator", "devices", "num_threads", "default_root_dir", "config"}
+OF_TEST = re.compile(r"(?!val)(test([_/.]|$)|.*[_/.]test$)")  # names of metrics
+# Flags that are not taken from a study that is there: each command line has its own, or they are recorded apart.
+NOT_KEPT = {"config", "default_root_dir", "n_trials", "pruner", "report", "sampler", "storage", "study_name", "workers"}
 
 
 @dataclass
@@ -37,6 +40,9 @@ class Sweep:
         space: what trials draw.
         metrics: what is to become best, one or more.
         directions: of each metric, minimize or maximize.
+        given: flags of the sweep and of main.py that were given, by name.
+        tests_all: whether every trial is tested, not the best alone.
+        taken: words that the command line has left out, and the study has brought.
     """
 
     args: Namespace
@@ -47,17 +53,21 @@ class Sweep:
     space: Space
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
+    given: dict[str, Any]
+    tests_all: bool
+    taken: list[str] = field(default_factory=list)
 
     @cached_property
     def name(self) -> str:
         """The name of the study: as given, or made from the model and all that defines the sweep."""
-        text = json.dumps(self.definition(), sort_keys=True)
+        defined = {**self.definition().identity(), "--sampler": self.args.sampler, "--pruner": self.pruner}
+        text = json.dumps(defined, sort_keys=True)
         return self.args.study_name or f"{self.flags.model_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @property
     def directory(self) -> Path:
         """Where its runs, its logs and its report go."""
-        return Path(self.flags.default_root_dir or ".", "sweeps", self.name)
+        return directory_of(self.flags, self.name)
 
     @property
     def n_trials(self) -> int:
@@ -76,7 +86,7 @@ class Sweep:
             UsageError: the flags do not go together.
         """
         flags = vars(with_drawn(self.flags, drawn, self.parser))
-        args = resolve(Namespace(**flags))
+        args = resolve(Namespace(**{**flags, TESTS: False}))
         if self.ckpt_path is not None:
             args.ckpt_path = self.ckpt_path
         if self.names_monitor:
@@ -84,8 +94,10 @@ class Sweep:
         return args
 
     def command(self, drawn: Mapping[str, Any], **more: Any) -> list[str]:
-        """Return the words after ``python main.py`` that repeat the run of a trial."""
-        start = {"ckpt_path": self.ckpt_path} if self.ckpt_path is not None else {}
+        """Return the words after ``python main.py`` that repeat the run of a trial, and test it."""
+        start: dict[str, Any] = {"ckpt_path": self.ckpt_path} if self.ckpt_path is not None else {}
+        if self.flags.config or start:  # which may say that there is no test
+            start[TESTS] = True
         monitor = {"monitor": self.metrics[0], "monitor_mode": MODES[self.directions[0]]} if self.names_monitor else {}
         named = {**start, **monitor, **drawn, **more}
         return self.words + [word for name, value in named.items() for word in flag_words(self.parser, name, value)]
@@ -95,23 +107,42 @@ class Sweep:
         """Whether the command line says what is to become best, and not the model."""
         return self.flags.monitor is not None or self.args.direction is not None
 
-    def definition(self) -> dict[str, Any]:
-        """Return what makes it this sweep and no other, as plain values."""
-        run = vars(self.run_args({}))
-        asked = sorted({f"{name}: {range_}" for probe in self.space.probes() for name, range_ in probe.asked.items()})
-        return {
-            "metrics": list(self.metrics),
-            "directions": list(self.directions),
-            "sampler": self.args.sampler,
-            "pruner": self.pruner,
-            "space": asked,
-            **{name: plain(value) for name, value in run.items() if name not in ELSEWHERE},
-        }
+    def definition(self) -> Definition:
+        """Return what makes it this sweep and no other."""
+        probes = self.space.probes()
+        always = set.intersection(*(set(probe.drawn) for probe in probes))
+        space: dict[str, set[str]] = {}
+        for name, values in (pair for probe in probes for pair in probe.asked.items()):
+            space.setdefault(name, set()).add(str(values))
+        return Definition(
+            metrics=list(self.metrics),
+            directions=list(self.directions),
+            space={name: sorted(texts) for name, texts in space.items()},
+            flags={name: plain(value) for name, value in vars(self.run_args({})).items() if name not in always},
+            given={name: plain(value) for name, value in self.given.items() if name not in NOT_KEPT},
+        )
+
+    def single_values(self) -> dict[str, Any]:
+        """Return the value of each name of which trials draw no other."""
+        lists: dict[str, list[Any]] = {}
+        for name, range_ in (pair for probe in self.space.probes() for pair in probe.asked.items()):
+            lists.setdefault(name, []).append(range_.values() or [])
+        return {name: found[0][0] for name, found in lists.items() if all(each == found[0][:1] != [] for each in found)}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of all flags, with plain values."""
+        return {action.dest: plain(action.default) for action in self.parser._actions}
 
     @property
     def pruner(self) -> str:
         """What stops trials that do badly."""
         return self.args.pruner or ("median" if len(self.metrics) == 1 else "none")
+
+
+def directory_of(flags: Namespace, name: str) -> Path:
+    """Return where the runs, the logs and the report of a study go."""
+    return Path(flags.default_root_dir or ".", "sweeps", name)
 
 
 def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sweep:
@@ -132,8 +163,14 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
     own = {name: vars(flags).pop(name) for name in vars(own_parser.parse_args([]))}
     if in_file := own.keys() & (chosen - typed):  # the line that repeats a trial names the same file
         raise UsageError(f"--{min(in_file)} is not main.py's, which reads the same --config: give it as a flag")
-    for name in ("ckpt_path", "resume_from_checkpoint", "monitor", "monitor_mode"):  # added as the trial has them
-        own_parser.add_argument(f"--{name}")
+    for name in (
+        "ckpt_path",
+        "resume_from_checkpoint",
+        "monitor",
+        "monitor_mode",
+        TESTS,
+    ):  # added as the trial has them
+        own_parser.add_argument(f"--{name}", nargs="?")
     _, words = own_parser.parse_known_args(argv)
     args = Namespace(**own)
     if flags.command != "fit":
@@ -157,7 +194,9 @@ def read_sweep(argv: Sequence[str], parser: Parser, ckpt_path: str | None) -> Sw
     if args.sampler == "grid":
         space.grid()
     start = None if ckpt_path == "none" else ckpt_path
-    return Sweep(args, flags, words, parser, start, space, metrics, directions)
+    given = {name: value for name, value in {**vars(flags), **own}.items() if name in chosen - searched.keys()}
+    tests_all = TESTS in typed and getattr(flags, TESTS)
+    return Sweep(args, flags, words, parser, start, space, metrics, directions, given, tests_all)
 
 
 def objectives(args: Namespace, flags: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -172,6 +211,10 @@ def objectives(args: Namespace, flags: Namespace) -> tuple[tuple[str, ...], tupl
     metrics = tuple((flags.monitor or own or "").split(","))
     if not all(metrics):
         raise UsageError(f"{file} names no metric: give --monitor METRIC --direction {'|'.join(DIRECTIONS)}")
+    if of_test := [metric for metric in metrics if OF_TEST.match(metric)]:
+        raise UsageError(
+            f"{of_test[0]} is a metric of test: choose by validation, as in --monitor val_loss --direction minimize"
+        )
     if args.direction is not None:
         if len(args.direction) != len(metrics):
             raise UsageError(f"--direction {','.join(args.direction)} must have one for each of {', '.join(metrics)}")

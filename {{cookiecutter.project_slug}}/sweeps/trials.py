@@ -1,9 +1,9 @@
-"""One trial: a run, and what the study is told of it."""
+"""One trial: a run, what the study is told of it, and its test."""
 
-import csv
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,25 @@ from typing import Any
 import optuna
 import pytorch_lightning as pl
 import torch
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
+import modules
 import signals
-from args import RunError
-from callbacks import of_validation
-from loops import RunCallback
-from one_run import free_memory, reason, run_in
-from sweeps.claims import Claims
+from args import RunError, UsageError
+from files import whole_file
+from main import parse_args
+from one_run import clear, free_memory, metrics_of, reason, run_in, run_main, runs_here
+from reports import REPORTED, Reporter, read_reports, training_is_over
+from runs import CONFIG_FILE, locked, write_metrics
+from sweeps import records
+from sweeps.claims import MINE, Claims
+from sweeps.flags import TESTS
+from sweeps.untested import checkpoint_of, due, run_of_trial, untested
+from train import evaluate
+
+TEST_DIR = "test"  # of a trial, in the directory of its run
+ONLY_TEST = ("--auto_lr_find=no", "--auto_scale_batch_size=no", "--enable_progress_bar=no")  # which are for fit
 
 
 def run_trial(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]) -> None:
@@ -34,12 +45,14 @@ def run_trial(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapp
         Stopped: a signal has arrived; the trial waits for the next start.
     """
     values: list[float] | None = None
+    metrics: Mapping[str, float] = {}
     state, error = TrialState.FAIL, ""
     try:
         with claims.alive(trial):
-            values, state = outcome(claims, trial, drawn, more), TrialState.COMPLETE
-    except optuna.TrialPruned:
-        state = TrialState.PRUNED
+            values, metrics = outcome(claims, trial, drawn, more)
+            state = TrialState.COMPLETE
+    except Pruned as pruned:
+        state, metrics = TrialState.PRUNED, pruned.metrics
     except signals.Stopped:
         claims.release(trial)
         raise
@@ -48,35 +61,57 @@ def run_trial(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapp
     if claims.is_mine(trial):
         if error:
             trial.set_user_attr("error", error)
+        if metrics:
+            trial.set_user_attr(records.METRICS, dict(metrics))
         claims.study.tell(trial, values, state)
     free_memory()
 
 
-def outcome(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]) -> list[float]:
-    """Return the value of each metric of the sweep, at the end of a run.
+def outcome(
+    claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]
+) -> tuple[list[float], dict[str, float]]:
+    """Return the value of each metric of the sweep, and all metrics, at the end of a run.
 
     Raises:
         UsageError, RunError: the run fails, has no such metric, or no value of it that counts.
-        TrialPruned: the run does badly.
+        Pruned: the run does badly.
         Stopped: a signal has arrived.
     """
     sweep, run_dir = claims.sweep, claims.run_dir(trial)
-    args, words = sweep.run_args(drawn), [*sweep.command(drawn, **more), "--enable_progress_bar=no"]
+    words = [*sweep.command(drawn, **more), f"--{TESTS}=no", "--enable_progress_bar=no"]
     quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary") if name not in sweep.space.fixed}
-    watch = Watch(trial, sweep.metrics, run_dir)
-    args = Namespace(**{**vars(args), **more, **quiet})
-    metrics = run_in(run_dir, args, words, report_to(trial, sweep.metrics), watch)
+    args = Namespace(**{**vars(sweep.run_args(drawn)), **more, **quiet})
+    if len(sweep.metrics) == 1:
+        (metric,) = sweep.metrics
+        watch = Watch(trial, metric, run_dir)
+        metrics = run_in(run_dir, args, words, [Report(trial, metric)], watch, {REPORTED: metric})
+        watch()  # what was reported last
+    else:  # of several, Optuna takes no reports
+        metrics = run_in(run_dir, args, words)
     missing = [metric for metric in sweep.metrics if metric not in metrics]
     if missing:
         raise RunError(f"the run has no metric {' and no '.join(missing)}, but {', '.join(metrics)}")
     values = [metrics[metric] for metric in sweep.metrics]
     if any(map(isnan, values)):
         raise RunError(f"{' and '.join(sweep.metrics)} is not a number")
-    return values
+    return values, metrics
 
 
-class Report(RunCallback):
-    """Reports a metric after each validation, or each epoch where it is not one of validation, and prunes.
+class Pruned(optuna.TrialPruned):
+    """A trial does badly.
+
+    Args:
+        metrics: of its run, so far.
+    """
+
+    def __init__(self, metrics: Mapping[str, Any]) -> None:
+        """Keep the metrics."""
+        super().__init__()
+        self.metrics = {name: float(value) for name, value in metrics.items()}
+
+
+class Report(Reporter):
+    """Reports the metric of a run in this process, and prunes.
 
     Args:
         trial: Optuna's.
@@ -85,80 +120,133 @@ class Report(RunCallback):
 
     def __init__(self, trial: Trial, metric: str) -> None:
         """Remember the arguments."""
-        self.trial, self.metric = trial, metric
-        self.step = 0  # of the last report: so many were made
-        self.has_validated = False
+        super().__init__(metric)
+        self.trial = trial
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how many reports were made."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after them."""
-        self.step = state_dict["step"]
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note it: what follows is not yet done."""
-        self.has_validated = trainer.state.fn == "fit" and not trainer.sanity_checking
-
-    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
-        """Report.
+    def report(self, trainer: pl.Trainer) -> None:
+        """Report the metric.
 
         Raises:
-            TrialPruned: the pruner says so.
+            Pruned: the pruner says so, and there is training left to save.
         """
-        is_time = self.has_validated if of_validation(self.metric) else epoch_is_over
-        self.has_validated = False
-        if is_time and self.metric in trainer.callback_metrics:
-            self.step += 1
-            report(self.trial, float(trainer.callback_metrics[self.metric]), self.step)
-
-
-def report_to(trial: Trial, metrics: Sequence[str]) -> list[pl.Callback]:
-    """Return the callback that reports the metric of a sweep; of several, Optuna takes none."""
-    return [Report(trial, metrics[0])] if len(metrics) == 1 else []
+        metrics = trainer.callback_metrics
+        report(self.trial, float(metrics[self.metric]), self.step)
+        if not training_is_over(trainer) and self.trial.should_prune():
+            raise Pruned(metrics)
 
 
 def report(trial: Trial, value: float, step: int) -> None:
-    """Report a value.
-
-    Raises:
-        TrialPruned: the pruner says so.
-    """
-    if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:  # from before it was killed
+    """Report a value, unless that was done before the trial was killed."""
+    if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:
         trial.report(value, step)
-    if trial.should_prune():
-        raise optuna.TrialPruned
 
 
 class Watch:
-    """Reports the metric of a run in other processes as it logs it, and prunes; of several, Optuna takes none.
+    """Reports the metric of a run in other processes as it comes, and prunes.
 
     Args:
         trial: Optuna's.
-        metrics: names of what the sweep goes by.
+        metric: its name.
         run_dir: the directory of the run.
     """
 
-    def __init__(self, trial: Trial, metrics: Sequence[str], run_dir: Path) -> None:
+    def __init__(self, trial: Trial, metric: str, run_dir: Path) -> None:
         """Remember the arguments."""
-        self.trial, self.metrics, self.run_dir = trial, metrics, run_dir
-        self.step = 0  # of the last report: so many were made
+        self.trial, self.metric, self.run_dir = trial, metric, run_dir
+        self.seen = 0  # reports
 
     def __call__(self) -> None:
         """Report what is new.
 
         Raises:
-            TrialPruned: the pruner says so.
+            Pruned: the pruner says so, and there is training left to save.
         """
-        log = self.run_dir / "metrics.csv"
-        if len(self.metrics) > 1 or not log.exists():
+        reports = read_reports(self.run_dir)
+        for each in reports[self.seen :]:
+            report(self.trial, each["metrics"][self.metric], each["step"])
+        is_new, self.seen = len(reports) > self.seen, len(reports)
+        if is_new and not reports[-1]["is_last"] and self.trial.should_prune():
+            raise Pruned(reports[-1]["metrics"])
+
+
+def test_due(claims: Claims) -> None:
+    """Test the trials whose time it is, if any.
+
+    Raises:
+        Stopped: a signal has arrived; the next start tests them.
+    """
+    for trial in due(claims):
+        test_trial(claims, trial)
+
+
+def test_trial(claims: Claims, trial: FrozenTrial) -> None:
+    """Test a trial and record what came of it, unless another process does.
+
+    Raises:
+        Stopped: a signal has arrived.
+    """
+    run_dir = run_of_trial(claims, trial)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(run_dir))
+        except UsageError:  # another process has it
             return
-        with log.open(newline="") as lines:
-            logged = [row[self.metrics[0]] for row in csv.DictReader(lines) if row.get(self.metrics[0])]
-        for value in logged[self.step :]:
-            self.step += 1
-            report(self.trial, float(value), self.step)
+        if trial.number not in [each.number for each in untested(claims)]:
+            return
+        command = [*trial.user_attrs[MINE]["command"], f"--ckpt_path={checkpoint_of(claims, trial)}"]
+        try:
+            metrics = test_metrics(["test", *command, *ONLY_TEST], run_dir / TEST_DIR)
+        except signals.Stopped:
+            raise
+        except (Exception, SystemExit) as failure:
+            records.record_test(claims.study, trial.number, error=reason(failure, run_dir))
+        else:
+            add_to_run(metrics, run_dir)
+            records.record_test(claims.study, trial.number, metrics=metrics)
+    free_memory()
+
+
+def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
+    """Return what a checkpoint comes to on the test data; nothing if model or data have no test.
+
+    Args:
+        words: of the command line of main.py that tests it.
+        folder: for what that writes.
+
+    Raises:
+        UsageError, RunError: it cannot be tested.
+        Stopped: a signal has arrived.
+    """
+    args = parse_args(words)
+    if not can_test(args):
+        return {}
+    folder.mkdir(exist_ok=True)
+    clear(folder)
+    if runs_here(args):
+        return evaluate(args, folder)
+    run_main(words, folder)
+    return metrics_of(folder)
+
+
+def can_test(args: Namespace) -> bool:
+    """Return whether model and data have what a test needs."""
+    model = modules.load("models", args.model_name)
+    brings_data = modules.brings_data(model)
+    loader_of: Any = model if brings_data else modules.load("data", args.data_name)
+    parent: Any = pl.LightningModule if brings_data else pl.LightningDataModule
+    has_step = is_overridden("test_step", model, pl.LightningModule)
+    return has_step and is_overridden("test_dataloader", loader_of, parent)
+
+
+def add_to_run(metrics: Mapping[str, float], run_dir: Path) -> None:
+    """Let a run be as if it had been tested when it ended: its metrics, and the flags that repeat it."""
+    if not metrics:
+        return
+    write_metrics({**metrics_of(run_dir), **metrics}, run_dir)
+    config = run_dir / CONFIG_FILE
+    text = config.read_text(encoding="utf-8").replace(f"\n{TESTS}: false\n", f"\n{TESTS}: true\n")
+    with whole_file(config) as file:
+        file.write(text.encode())
 
 
 def deal_devices(worker: int, args: Namespace) -> dict[str, Any]:

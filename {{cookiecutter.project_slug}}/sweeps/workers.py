@@ -16,6 +16,7 @@ from modules import ROOT
 from sweeps.claims import MOST_DEATHS, Claims
 from sweeps.kept import keep_checkpoints
 from sweeps.sweep import Sweep
+from sweeps.untested import due, untested
 
 NUMBER = "SWEEP_WORKER"  # environment variable: which worker a process is
 POLL = 0.1  # seconds between looks at the workers
@@ -83,15 +84,17 @@ class Workers:
                 progress()
                 missing = self.is_unfinished()
                 free = sorted(set(range(self.sweep.args.workers)) - self.processes.keys())
-                if received is None and free and self.claims.is_more_to_do():
-                    for worker in free if not self.processes else free[:1]:
+                is_more = self.claims.is_more_to_do()
+                if received is None and free and (is_more or (not self.processes and due(self.claims))):
+                    for worker in free if is_more and not self.processes else free[:1]:
                         self.start(worker)
             sleep(POLL)
 
     def is_unfinished(self) -> bool:
-        """Return whether trials run elsewhere, or wait."""
+        """Return whether trials run or are tested elsewhere, or wait."""
         trials = self.claims.trials()
-        return not self.claims.failures(trials) and any(not trial.state.is_finished() for trial in trials)
+        are_left = any(not trial.state.is_finished() for trial in trials) or bool(untested(self.claims))
+        return are_left and not self.claims.failures(trials)
 
     def start(self, worker: int) -> None:
         """Start a worker; what it prints goes to its log."""
@@ -134,7 +137,7 @@ def work(claims: Claims, worker: int) -> None:
     Raises:
         Stopped: a signal has arrived; the trial under way has saved and waits for the next start.
     """
-    from sweeps.trials import deal_devices, run_trial  # torch
+    from sweeps.trials import deal_devices, run_trial, test_due  # torch
 
     more = deal_devices(worker, Namespace(**{**vars(claims.sweep.flags), "workers": claims.sweep.args.workers}))
     gc.freeze()  # what is there now stays: it need not be looked through after each trial
@@ -148,7 +151,9 @@ def work(claims: Claims, worker: int) -> None:
                 claims.release(claimed[0])
             raise
         if claimed is None:
+            test_due(claims)
             return
         trial, drawn = claimed
         run_trial(claims, trial, drawn, more)
+        test_due(claims)
         keep_checkpoints(claims, trial.number)
