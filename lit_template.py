@@ -38,7 +38,7 @@ TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "l
 TAKEN |= {name.lower() for name in (*sys.stdlib_module_names, *keyword.kwlist)}
 
 # The files of sweeps: of each kind, of either, and of both together. A folder is named with a slash.
-OPTUNA = ["sweep_optuna.py", "sweeps/", "docs/sweeps.md"]
+OPTUNA = ["reports.py", "sweep_optuna.py", "sweeps/", "docs/sweeps.md"]
 OPTUNA += ["tests/test_search_space.py", "tests/test_sweep_optuna.py", "tests/test_sweeps.py"]
 HYDRA = ["sweep_hydra.py", "conf/", "hydra_plugins/", "multirun/", "docs/hydra.md"]
 HYDRA += ["tests/test_sweep_hydra.py"]

@@ -33,6 +33,7 @@ OWNERS = {
     "sweeps/": {"sweeps"},
     "sweep_hydra.py": {"sweeps"},
     "sweep_optuna.py": {"sweeps"},
+    "reports.py": {"sweeps"},
     "one_run.py": {"sweeps"},
     "words.py": {"sweeps"},
     # A few lines of theirs are for sweeps.
@@ -41,6 +42,7 @@ OWNERS = {
     "in_memory.py": {"sweeps"},
     "runs.py": {"sweeps"},
     "signals.py": {"sweeps"},
+    "train.py": {"sweeps"},
     "tests/conftest.py": {"sweeps"},
     "tests/test_in_memory.py": {"sweeps"},
     "tests/test_model_gan.py": {"example_models"},

@@ -235,7 +235,7 @@ def introduce(claims: Any) -> None:
     if sweep.taken:
         notice(f"study {sweep.name} has {shlex.join(sweep.taken)}")
     for name, value in sweep.single_values().items():
-        notice(f"--search {name}: one value is left, {shown(value)}")
+        notice(f"{name} has one value in this sweep: {shown(value)}")
 
 
 def require_outcome(claims: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 # Flags that cannot change the value of a trial, and why. Each machine that joins in has its own; all others count.
 UNCOUNTED = {
-    "command": "a sweep has no other than fit",
     "monitor": "metrics are compared as such",
     "monitor_mode": "directions are compared as such",
     # where a trial runs: another machine has other last digits, whatever its flags are
@@ -36,7 +35,6 @@ UNCOUNTED = {
     # what is done after training, or by other commands
     "limit_predict_batches": "of predict alone",
     "limit_test_batches": "the test comes after the value",
-    "predictions": "of predict alone",
     "test_after_fit": "the test comes after the value",
 }
 

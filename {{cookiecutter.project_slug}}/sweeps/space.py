@@ -82,6 +82,8 @@ def parse_search(word: str, parser: ArgumentParser) -> tuple[str, Range | Choice
     low, dots, rest = text.partition("..")
     if not equals or not text:
         raise UsageError(f"--search {word}: write NAME=LOW..HIGH, NAME=LOW..HIGH:log or NAME=VALUE,VALUE")
+    if "..." in text:  # .1e-2 is a number, too
+        raise UsageError(f"--search {word}: write two dots, as in {name}={text.replace('...', '..')}")
 
     def read(value: str) -> Any:
         flags = Namespace()

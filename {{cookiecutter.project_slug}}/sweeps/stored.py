@@ -85,7 +85,7 @@ def stored_words(argv: Sequence[str], program: Callable[[], Parser], stored: Sto
     named, _ = parser.parse_known_args(argv)
     if "model_name" in parser.chosen and named.model_name != before.flags["model_name"]:
         return []  # what differs is said when the study is opened
-    names = [f"--model_name={before.flags['model_name']}"]
+    names = [] if "model_name" in parser.chosen else [f"--model_name={before.flags['model_name']}"]
     if "data_name" not in parser.chosen and before.flags["data_name"] != data_by_default([*names, *argv], program()):
         names += [f"--data_name={before.flags['data_name']}"]
     full = build_parser([*names, *argv], program())
@@ -118,10 +118,8 @@ def require_same(study: optuna.Study, sweep: Sweep, url: str) -> None:
         UsageError: it was begun with other flags, or by another program.
     """
     before, metrics = definition_of(study), study.metric_names
-    directions, trials = (
-        [direction.name.lower() for direction in study.directions],
-        len(study.get_trials(deepcopy=False)),
-    )
+    directions = [direction.name.lower() for direction in study.directions]
+    trials = len(study.get_trials(deepcopy=False))
     if before is not None:
         before = replace(before, metrics=metrics or before.metrics, directions=directions)
         found = differences(before, sweep.definition(), sweep.defaults)
