@@ -71,12 +71,60 @@ class Moody(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 """
 
+# Counts its tests in a file where it is started, and does in them what a file there says.
+EXAMINED = """
+import os
+import signal
+from pathlib import Path
+
+from models.moody import Moody
+
+
+class Examined(Moody):
+    test_dataloader = Moody.train_dataloader
+
+    def on_test_start(self):
+        with Path("tests.txt").open("a") as file:
+            file.write(f"{self.hparams.loss}\\n")
+        trouble = Path("trouble.txt").read_text() if Path("trouble.txt").exists() else ""
+        if trouble == "kill":
+            Path("trouble.txt").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trouble:
+            raise ValueError(trouble)
+
+    def test_step(self, batch, batch_idx):
+        self.log("test_loss", 2 * self.hparams.loss)
+        self.log("extra", 0.0)
+"""
+# The same as all others, until its last validation.
+LATE = """
+from models.moody import Moody
+
+
+class Late(Moody):
+    @staticmethod
+    def add_model_specific_args(parent_parser):
+        parser = Moody.add_model_specific_args(parent_parser)
+        parser.add_argument("--last", type=int, default=2)
+        return parser
+
+    def training_step(self, batch, batch_idx):
+        self.log("train", 1 + self.hparams.loss if self.current_epoch == self.hparams.last else 1.0)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        is_last = self.trainer.state.fn != "fit" or self.current_epoch == self.hparams.last
+        self.log("val_loss", 1 + self.hparams.loss if is_last else 1.0)
+"""
+
 
 @pytest.fixture(scope="module")
 def project(bake):
-    """A project with Optuna and a model of many moods."""
+    """A project with Optuna, a model of many moods, and others made from it."""
     project = bake(project_slug="sweeping", sweeps="optuna")
-    (project.path / "models" / "moody.py").write_text(MOODY)
+    for name, text in (("moody", MOODY), ("examined", EXAMINED), ("late", LATE)):
+        (project.path / "models" / f"{name}.py").write_text(text)
     return project
 
 
@@ -375,6 +423,121 @@ def test_pruners_end_bad_trials_early(project, tmp_path):
     assert study.best_value == 0.0
 
 
+LAST_VALIDATIONS = {
+    "epochs": ("--max_epochs", "3"),
+    "steps": ("--max_steps", "6", "--max_epochs", "9"),
+    "early": ("--max_epochs", "9", "--early_stopping_patience", "2"),
+    "within": ("--max_steps", "5", "--val_check_interval", "1"),
+    "training": ("--max_epochs", "3", "--monitor", "train", "--direction", "minimize"),
+}
+
+
+@pytest.mark.parametrize("limits", LAST_VALIDATIONS.values(), ids=LAST_VALIDATIONS)
+def test_no_trial_is_pruned_when_its_training_is_over(project, tmp_path, limits):
+    """There is nothing left to save, and its value was lost."""
+    values = ",".join(str(number / 10) for number in range(7))
+    words = ["--model_name", "late", "--sampler", "grid", "--search", f"loss={values}"]
+    sweep(project, tmp_path, *words, *limits)
+    trials = study_of(tmp_path).get_trials(deepcopy=False)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
+    assert {len(trial.intermediate_values) for trial in trials} == {5 if "--val_check_interval" in limits else 3}
+    assert len({list(trial.intermediate_values.values())[-1] for trial in trials}) == 7
+
+
+@pytest.mark.slow
+def test_no_trial_on_two_processes_is_pruned_when_its_training_is_over(project, tmp_path):
+    words = ["--model_name", "late", "--sampler", "grid", "--search", "loss=0,0.1,0.2,0.3,0.4,0.5,0.6"]
+    processes = ["--max_epochs", "3", "--accelerator", "cpu", "--devices", "2", "--strategy", "ddp"]
+    sweep(project, tmp_path, *words, *processes, "--logger", "none")
+    trials = study_of(tmp_path).get_trials(deepcopy=False)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
+    assert {len(trial.intermediate_values) for trial in trials} == {3}
+
+
+EXAM = ("--model_name", "examined", "--max_epochs", "1", "--sampler", "random", "--study_name", "exam")
+
+
+def tests_run(folder):
+    """Return the losses of the models that were tested below a folder, in this order."""
+    file = folder / "tests.txt"
+    return [float(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_path):
+    words = [*EXAM, "--storage", f"sqlite:///{tmp_path}/shared.db"]
+    processes = [start(*words, "--n_trials", "3", "--workers", "2") for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0], log_of(tmp_path)
+
+    def best():
+        return study_of(tmp_path, f"sqlite:///{tmp_path}/shared.db").best_trial.params["loss"]
+
+    first = best()
+    assert tests_run(tmp_path) == [first]
+    # At the next start it is as tested as it was, wherever that is; the run is as if it had tested itself.
+    result = sweep(project, tmp_path, *words, "--n_trials", "3")
+    assert f"test_loss                   {2 * first:.4f}" in result.stdout
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    result = sweep(project, elsewhere, *words, "--n_trials", "3")
+    assert f"test_loss                   {2 * first:.4f}" in result.stdout
+    assert tests_run(elsewhere) == []
+    assert tests_run(tmp_path) == [first]
+    (tested,) = tmp_path.glob("runs/sweeps/exam/trials/*/test")
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("python main.py")]
+    metrics = repeated(project, tmp_path, line)
+    assert json.loads((tested.parent / "metrics.json").read_text()) == metrics
+    # Only another best is tested, too.
+    more = 4
+    while best() == first:
+        sweep(project, tmp_path, *words, "--n_trials", str(more))
+        more += 1
+    assert tests_run(tmp_path) == [first, first, best()]  # the second is the line's
+
+
+def test_a_test_that_is_killed_is_done_again(project, tmp_path):
+    (tmp_path / "trouble.txt").write_text("kill")
+    result = sweep(project, tmp_path, *EXAM, "--n_trials", "2")
+    value = study_of(tmp_path).best_trial.params["loss"]
+    assert tests_run(tmp_path) == [value, value]
+    assert f"test_loss                   {2 * value:.4f}" in result.stdout
+
+
+def test_a_test_that_fails_says_why_and_the_same_command_tries_again(project, tmp_path):
+    (tmp_path / "trouble.txt").write_text("no such file")
+    result = sweep(project, tmp_path, *EXAM, "--n_trials", "2", status=1)
+    best = study_of(tmp_path).best_trial
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"sweep_optuna.py: error: trial {best.number} could not be tested: ")
+    assert "ValueError: no such file" in last
+    assert last.endswith("; the same command tries again")
+    assert f"best: trial {best.number}, val_loss {best.value:.4f}" in result.stdout
+    assert tests_run(tmp_path) == [best.params["loss"]]
+    (tmp_path / "trouble.txt").unlink()
+    result = sweep(project, tmp_path, *EXAM, "--n_trials", "2")
+    assert f"test_loss                   {2 * best.value:.4f}" in result.stdout
+    assert tests_run(tmp_path) == [best.params["loss"]] * 2
+
+
+def test_a_value_is_that_of_validation_whatever_the_test_logs(project, tmp_path):
+    """The test logs the metric of the sweep, too: its value was that of the test."""
+    metric = ["--monitor", "extra", "--direction", "maximize", "--test_after_fit"]
+    sweep(project, tmp_path, *EXAM, "--n_trials", "3", *metric)
+    study = study_of(tmp_path)
+    assert [trial.value for trial in study.trials] == pytest.approx(
+        [1 - trial.params["loss"] for trial in study.trials]
+    )
+    assert sorted(tests_run(tmp_path)) == sorted(trial.params["loss"] for trial in study.trials)
+
+
+def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(project, tmp_path):
+    result = sweep(project, tmp_path, "--model_name", "moody", "--max_epochs", "1", "--n_trials", "1")
+    assert "not tested" not in result.stderr
+    words = ["--enable_checkpointing", "no", "--n_trials", "1", "--study_name", "bare"]
+    result = sweep(project, tmp_path, *EXAM, *words)
+    assert "trial 0 is not tested: no checkpoint of it is here" in result.stderr
+    assert tests_run(tmp_path) == []
+
+
 def test_several_metrics_give_a_front(project, tmp_path):
     words = ["--model_name", "moody", "--max_epochs", "1", "--sampler", "grid", "--search", "loss=0.2,0.4,0.6"]
     metrics = ["--monitor", "val_loss,extra", "--direction"]
@@ -384,6 +547,12 @@ def test_several_metrics_give_a_front(project, tmp_path):
     assert "<h2>Pareto front</h2>" in page
     result = sweep(project, tmp_path, *words, *metrics, "minimize,maximize", "--study_name", "other")
     assert result.stdout.count("on the front: trial") == 1
+    words = ["--model_name", "examined", *words[2:], "--study_name", "examined"]
+    result = sweep(project, tmp_path, *words, *metrics, "minimize,minimize")
+    assert result.stdout.count("test_loss  ") == 3
+    assert sorted(tests_run(tmp_path)) == [0.2, 0.4, 0.6]
+    sweep(project, tmp_path, *words, *metrics, "minimize,minimize")
+    assert len(tests_run(tmp_path)) == 3
 
 
 def test_the_dashboard_shows_the_study(project, tmp_path):

@@ -1,6 +1,7 @@
 """The command line, through main()."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -40,6 +41,15 @@ def test_a_run_prints_its_metrics_and_where_it_lies(capsys):
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
     }
+
+
+def test_a_run_may_leave_its_test_out_and_a_test_leaves_its_metrics(capsys):
+    untested = run("--test_after_fit", "no")
+    assert not [name for name in untested if name.startswith("test_")]
+    main(["test", *QUIET, "--ckpt_path", "run/checkpoints/best.ckpt", "--limit_train_batches", "4"])
+    (tested,) = Path("runs").iterdir()
+    metrics = json.loads((tested / "metrics.json").read_text())
+    assert {**untested, **metrics} == run()
 
 
 def test_runs_that_start_together_get_a_directory_each(capsys):

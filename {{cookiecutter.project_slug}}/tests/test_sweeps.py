@@ -1,5 +1,6 @@
 """The parts of a sweep: its space, its claims on trials, what it keeps, its storages."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from sweeps import studies
 from sweeps.claims import MOST_DEATHS, Claims, myself
 from sweeps.kept import keep_checkpoints
 from sweeps.space import Choice, Probe, Range, Space, parse_search
-from sweeps.trials import deal_devices
+from sweeps.trials import Watch, deal_devices
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MODEL = """
 import pytorch_lightning as pl
 
@@ -159,7 +161,6 @@ def test_there_are_as_many_trials_as_asked_for_whoever_asks(claims_of):
     assert not any(each.is_more_to_do() for each in claims)
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes", "gp"])
 def test_values_are_those_of_the_seed_and_the_number(claims_of, sampler):
     if sampler in ("cmaes", "gp", "qmc"):
@@ -287,6 +288,30 @@ def test_the_best_keep_their_checkpoints(claims_of, direction):
         best = complete[:2] if direction == "minimize" else complete[-2:]
         kept = {path.parent.name for path in claims.sweep.directory.glob("trials/*/checkpoints")}
         assert kept == {f"{values.index(each):04}" for each in best}
+
+
+class AlwaysPrune(optuna.pruners.BasePruner):
+    def prune(self, study, trial):
+        return True
+
+
+def test_a_run_in_other_processes_is_not_pruned_when_its_training_is_over(tmp_path):
+    """It was killed while it wrote what it had come to."""
+    study = optuna.create_study(pruner=AlwaysPrune())
+    file = tmp_path / "reports.jsonl"
+    lines = [json.dumps({"step": n, "metrics": {"m": n / 2, "other": 3.0}, "is_last": n == 2}) + "\n" for n in (1, 2)]
+    watch = Watch(study.ask(), "m", tmp_path)
+    watch()  # nothing is there yet
+    file.write_text(lines[0] + lines[1][:9])  # half a line
+    with pytest.raises(optuna.TrialPruned) as pruned:
+        watch()
+    assert pruned.value.metrics == {"m": 0.5, "other": 3.0}
+    watch()  # nothing is new
+    late = Watch(study.ask(), "m", tmp_path)
+    file.write_text("".join(lines))
+    late()
+    watch()
+    assert [trial.intermediate_values for trial in study.trials] == [{1: 0.5, 2: 1.0}] * 2
 
 
 def test_paths_are_whole_and_passwords_hidden():
