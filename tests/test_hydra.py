@@ -48,8 +48,8 @@ def hydra(project, *argv, status=0, **kwargs):
 
 
 def metrics(folder):
-    """Return the metrics of the one run below a folder."""
-    (file,) = folder.rglob("metrics.json")
+    """Return the metrics of the one run below a folder; that of a trial may have been tested afterwards."""
+    (file,) = [file for file in folder.rglob("metrics.json") if file.parent.name != "test"]
     return json.loads(file.read_text())
 
 

@@ -110,12 +110,12 @@ class Late(Moody):
         return parser
 
     def training_step(self, batch, batch_idx):
-        self.log("train", 1 + self.hparams.loss if self.current_epoch == self.hparams.last else 1.0)
+        self.log("train", 1 + self.hparams.loss if self.current_epoch == self.hparams.last else 9.0)
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch, batch_idx):
         is_last = self.trainer.state.fn != "fit" or self.current_epoch == self.hparams.last
-        self.log("val_loss", 1 + self.hparams.loss if is_last else 1.0)
+        self.log("val_loss", 1 + self.hparams.loss if is_last else 9.0)
 """
 
 
@@ -426,13 +426,20 @@ def test_pruners_end_bad_trials_early(project, tmp_path):
 LAST_VALIDATIONS = {
     "epochs": ("--max_epochs", "3"),
     "steps": ("--max_steps", "6", "--max_epochs", "9"),
-    "early": ("--max_epochs", "9", "--early_stopping_patience", "2"),
+    "early": ("--max_epochs", "9", "--early_stopping_patience", "2", "--early_stopping_min_delta", "100"),
     "within": ("--max_steps", "5", "--val_check_interval", "1"),
     "training": ("--max_epochs", "3", "--monitor", "train", "--direction", "minimize"),
 }
+SLOW = ("within", "training")
 
 
-@pytest.mark.parametrize("limits", LAST_VALIDATIONS.values(), ids=LAST_VALIDATIONS)
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(words, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, words in LAST_VALIDATIONS.items()
+    ],
+)
 def test_no_trial_is_pruned_when_its_training_is_over(project, tmp_path, limits):
     """There is nothing left to save, and its value was lost."""
     values = ",".join(str(number / 10) for number in range(7))
