@@ -61,7 +61,7 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, l
         pairs = [pair.split(":") for pair in args.accumulate_grad_schedule.split(",")]
         callbacks.append(GradientAccumulationScheduler({int(epoch): int(batches) for epoch, batches in pairs}))
     if args.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=args.ema_decay))
+        callbacks.append(AveragedWeights(decay=args.ema_decay))
     if args.lr_monitor is not None:
         callbacks.append(LearningRateMonitor(args.lr_monitor))
     if args.track_grad_norm is not None:
@@ -180,6 +180,18 @@ class StopOnSignal(RunCallback):
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
         if trainer.state.fn == "fit" and not trainer.sanity_checking and not averaged:
             self.on_boundary(trainer, False)
+
+
+class AveragedWeights(EMAWeightAveraging):
+    """Keeps a running average of the weights, which validates and tests: Lightning's own tests with those that train."""
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average in the place of the weights that train."""
+        self.on_validation_epoch_start(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put them back."""
+        self.on_validation_epoch_end(trainer, pl_module)
 
 
 class TerminateOnNaN(pl.Callback):

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelSummary
 
 from args import UsageError
 from main import parse_args
-from train import build, train
+from train import build, evaluate, train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
 SHORT = [
@@ -129,6 +129,15 @@ def test_gradients_are_accumulated(argv, steps):
     counter = Steps()
     run("--max_epochs", "3", *argv, callbacks=[counter])
     assert counter.seen == steps
+
+
+def test_averaged_weights_are_those_that_are_tested():
+    """Lightning's callback tested the weights that train in their place."""
+    metrics = train(parse_args([*SHORT, "--max_epochs", "2", "--ema_decay", "0.9"]), Path("run"))
+    file = "run/checkpoints/best.ckpt"
+    tested = evaluate(parse_args(["test", *SHORT, "--ckpt_path", file]), Path("tested"))
+    assert {name: metrics[name] for name in tested} == tested
+    assert tested.keys() == {"test_loss", "test_accuracy"}
 
 
 def test_weights_are_averaged():
