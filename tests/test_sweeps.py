@@ -257,6 +257,7 @@ def require_whole(study, count):
     trials = study.get_trials(deepcopy=False)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * count
     assert [trial.number for trial in trials] == list(range(count))
+    assert {tuple(trial.intermediate_values) for trial in trials} == {(1, 2, 3, 4)}  # of as many epochs
     assert len({str(trial.params) for trial in trials}) == count
 
 
@@ -267,6 +268,7 @@ def test_four_workers_killed_at_any_time_lose_no_trial_and_make_none_too_many(pr
     # A trial that was killed and went on has the value of one that was not.
     trials = study.get_trials(deepcopy=False)
     same_as_repeated(project, tmp_path, trials[min(struck)])
+    assert [name for name in study.user_attrs if name.startswith("test:")] == [f"test:{study.best_trial.number}"]
     assert len(list(tmp_path.glob("runs/sweeps/*/trials/*"))) == 9
     # Nothing runs any more.
     owners = {trial.user_attrs["worker"]["pid"] for trial in trials}
@@ -420,6 +422,7 @@ def test_pruners_end_bad_trials_early(project, tmp_path):
     for trial in study.trials:
         times = 4 if trial.state == TrialState.COMPLETE else 1
         assert list(trial.intermediate_values.values()) == pytest.approx([trial.params["loss"]] * times)
+        assert trial.user_attrs["metrics"]["extra"] == pytest.approx(1 - trial.params["loss"])
     assert study.best_value == 0.0
 
 

@@ -183,7 +183,7 @@ class StopOnSignal(RunCallback):
 
 
 class AveragedWeights(EMAWeightAveraging):
-    """Keeps a running average of the weights, which validates and tests: Lightning's own tests with those that train."""
+    """Keeps a running average of the weights, to validate and test with; Lightning's own only validates with it."""
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average in the place of the weights that train."""

@@ -233,7 +233,7 @@ def introduce(claims: Any) -> None:
     sweep = claims.sweep
     record_n_trials(claims.study, sweep.args.n_trials)
     if sweep.taken:
-        notice(f"study {sweep.name} has {shlex.join(sweep.taken)}")
+        notice(f"study {sweep.name} goes on with {shlex.join(sweep.taken)}")
     for name, value in sweep.single_values().items():
         notice(f"{name} has one value in this sweep: {shown(value)}")
 

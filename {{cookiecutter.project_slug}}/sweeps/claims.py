@@ -26,6 +26,12 @@ DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in 
 MINE = "worker"  # user attribute of a trial: who runs it, where, and the command line that repeats it
 
 
+def owner_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return who runs a trial, or has run it; nothing if another program has."""
+    found = trial.user_attrs.get(MINE)
+    return found if isinstance(found, dict) else {}
+
+
 class Claims:
     """Gives trials to workers.
 

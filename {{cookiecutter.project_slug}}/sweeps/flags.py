@@ -48,7 +48,12 @@ def add_sweep_args(parser: ArgumentParser) -> None:
         help="where the study is kept: postgresql://..., sqlite:///FILE, journal:FILE or grpc://HOST:PORT; the same "
         "command on other machines joins in (default: a file in the directory of the sweep)",
     )
-    group.add_argument("--study_name", type=study_name, metavar="NAME", help="default: made from model and flags")
+    group.add_argument(
+        "--study_name",
+        type=study_name,
+        metavar="NAME",
+        help="of a study that is there, which brings its flags, or of a new one (default: made from model and flags)",
+    )
     group.add_argument(
         "--keep_top", type=positive_int, default=3, metavar="K", help="trials that keep their checkpoints: the best K"
     )

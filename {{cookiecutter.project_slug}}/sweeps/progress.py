@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from runs import BEST, CHECKPOINTS
-from sweeps.claims import MINE, Claims
+from sweeps.claims import Claims, owner_of
 from sweeps.ranking import best, ranked
 from sweeps.records import metric_names, metrics_of, tests_of
-from sweeps.report import line_of, sampling_lines, summary, write_report
+from sweeps.report import error_of, line_of, sampling_lines, summary, write_report
 
 SHOWN = 10  # trials of the table
 
@@ -55,7 +55,7 @@ def described(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items()
     )
     if trial.state == TrialState.FAIL:
-        return f"trial {trial.number} failed ({drawn}): {trial.user_attrs.get('error', 'no reason')}"
+        return f"trial {trial.number} failed ({drawn}): {error_of(trial)}"
     values = " ".join(f"{metric} {value:.4f}" for metric, value in zip(metrics, trial.values or [], strict=False))
     pruned = f" pruned after {len(trial.intermediate_values)}" if trial.state == TrialState.PRUNED else ""
     return f"trial {trial.number}{pruned}: {values} ({drawn})"
@@ -78,7 +78,7 @@ def print_result(study: optuna.Study, directory: Path) -> None:
             print(f"{name:<28}{value:.4f}")
         if line := line_of(trial):
             print(line)
-        checkpoint = Path(trial.user_attrs.get(MINE, {}).get("run", ""), CHECKPOINTS, BEST)
+        checkpoint = Path(owner_of(trial).get("run", ""), CHECKPOINTS, BEST)
         if checkpoint.exists():
             print(checkpoint)
     print(f"\nreport {page}")

@@ -15,7 +15,8 @@ N_TRIALS = "n_trials"  # user attribute of a study: the number asked for last
 
 def tests_of(study: optuna.Study) -> dict[int, dict[str, Any]]:
     """Return what came of the tests of trials, by number: "metrics", or "error" and when."""
-    return {int(name.removeprefix(TEST)): value for name, value in study.user_attrs.items() if name.startswith(TEST)}
+    found = {name.removeprefix(TEST): value for name, value in study.user_attrs.items() if name.startswith(TEST)}
+    return {int(number): value for number, value in found.items() if number.isdecimal()}
 
 
 def record_test(study: optuna.Study, number: int, **outcome: Any) -> None:
@@ -30,8 +31,9 @@ def metrics_of(trial: FrozenTrial, tests: Mapping[int, Mapping[str, Any]]) -> di
         trial: Optuna's.
         tests: from ``tests_of``.
     """
-    found = {**trial.user_attrs.get(METRICS, {}), **tests.get(trial.number, {}).get("metrics", {})}
-    return dict(sorted(found.items()))
+    of_run = trial.user_attrs.get(METRICS)
+    found = of_run if isinstance(of_run, dict) else {}  # another program may have something else under this name
+    return dict(sorted({**found, **tests.get(trial.number, {}).get("metrics", {})}.items()))
 
 
 def metric_names(study: optuna.Study) -> tuple[str, ...]:

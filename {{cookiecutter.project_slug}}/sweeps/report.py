@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from files import whole_file
-from sweeps.claims import MINE
+from sweeps.claims import owner_of
 from sweeps.ranking import best, ranked
 from sweeps.records import metric_names, metrics_of, sampling_of, tests_of
 from words import shell_line
@@ -71,8 +71,13 @@ def sampling_lines(study: optuna.Study) -> list[str]:
 
 def line_of(trial: FrozenTrial) -> str:
     """Return the command line that repeats the run of a trial; nothing if another program has run it."""
-    command = trial.user_attrs.get(MINE, {}).get("command")
+    command = owner_of(trial).get("command")
     return shell_line(command) if command else ""
+
+
+def error_of(trial: FrozenTrial) -> str:
+    """Return why a trial has failed."""
+    return str(trial.user_attrs.get("error", "no reason"))
 
 
 def table(study: optuna.Study, metrics: tuple[str, ...]) -> str:
@@ -125,7 +130,7 @@ def ranking_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
         drawn = [trial.params.get(name, "") for name in names]
         rows.append([trial.number, *trial.values, *drawn, *(found[trial.number].get(name, "") for name in others)])
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    errors = [f"<li>{trial.number}: {html.escape(trial.user_attrs.get('error', 'no reason'))}</li>" for trial in failed]
+    errors = [f"<li>{trial.number}: {html.escape(error_of(trial))}</li>" for trial in failed]
     return f"{html_table(rows)}<p>All of them: {TABLE}</p>" + (
         f"<h2>Failed</h2><ul>{''.join(errors)}</ul>" if errors else ""
     )

@@ -77,9 +77,6 @@ def stored_words(argv: Sequence[str], program: Callable[[], Parser], stored: Sto
         argv: the command line.
         program: makes the parser of what belongs neither to a model nor to data.
         stored: of the study.
-
-    Raises:
-        UsageError: the command line names another model.
     """
     parser, before = program(), stored.definition
     named, _ = parser.parse_known_args(argv)
@@ -91,6 +88,7 @@ def stored_words(argv: Sequence[str], program: Callable[[], Parser], stored: Sto
     full = build_parser([*names, *argv], program())
     in_files = [settable(full, name) for file in named.config or [] for name in read_config(file)]
     given = full.given([*names, *argv]) | {action.dest for action in in_files if action is not None}
+    given |= {word.removeprefix("--").partition("=")[0] for word in named.search or []}
     wanted = {name: value for name, value in {**before.given, **stored.since}.items() if name not in given}
     words = [flag_words(full, name, value) for name, value in wanted.items() if settable(full, name)]
     return [*names, *(word for each in words for word in each)]

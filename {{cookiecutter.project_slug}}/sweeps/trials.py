@@ -23,7 +23,7 @@ from one_run import clear, free_memory, metrics_of, reason, run_in, run_main, ru
 from reports import REPORTED, Reporter, read_reports, training_is_over
 from runs import CONFIG_FILE, locked, write_metrics
 from sweeps import records
-from sweeps.claims import MINE, Claims
+from sweeps.claims import Claims, owner_of
 from sweeps.flags import TESTS
 from sweeps.untested import checkpoint_of, due, run_of_trial, untested
 from train import evaluate
@@ -193,7 +193,7 @@ def test_trial(claims: Claims, trial: FrozenTrial) -> None:
             return
         if trial.number not in [each.number for each in untested(claims)]:
             return
-        command = [*trial.user_attrs[MINE]["command"], f"--ckpt_path={checkpoint_of(claims, trial)}"]
+        command = [*owner_of(trial)["command"], f"--ckpt_path={checkpoint_of(claims, trial)}"]
         try:
             metrics = test_metrics(["test", *command, *ONLY_TEST], run_dir / TEST_DIR)
         except signals.Stopped:

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from runs import BEST, CHECKPOINTS, LAST, is_locked, is_over
 from sweeps import records
-from sweeps.claims import MINE, Claims
+from sweeps.claims import Claims, owner_of
 from sweeps.ranking import best
 
 
@@ -38,7 +38,7 @@ def due(claims: Claims) -> list[FrozenTrial]:
 
 def run_of_trial(claims: Claims, trial: FrozenTrial) -> Path:
     """Return the directory of the run of a trial that is complete: where its worker has put it, or as here."""
-    owner = Path(trial.user_attrs.get(MINE, {}).get("run", ""))
+    owner = Path(owner_of(trial).get("run", ""))
     return owner if is_over(owner) else claims.run_dir(trial)
 
 

@@ -354,7 +354,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     Path("another_machine").mkdir()
     os.chdir("another_machine")  # which shares the storage alone
     more = sweep(*shared, "--n_trials", "3", short=())
-    assert "study X has --model_name=my_model --accelerator=cpu --max_epochs=2" in more.stderr
+    assert "study X goes on with --model_name=my_model --accelerator=cpu --max_epochs=2" in more.stderr
     assert "3 trials: 3 complete" in more.stdout
     # It may have flags of its own that cannot change a result; sampler and pruner may change, and the study says when.
     own = ("--logger", "none", "--num_workers", "1", "--limit_test_batches", "1", "--num_threads", "1")
@@ -388,6 +388,8 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     assert len(refused.stderr.splitlines()) == 1
     refused = sweep(*shared, "--model_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
     assert "begun with other flags: model_name: my_model there, mnist here: leave" in refused.stderr
+    refused = sweep(*shared, "--search", "batch_size=32,64", "learning_rate=0.1,0.2", short=(), status=2)
+    assert "learning_rate: 0.01 there, 0.1,0.2 here" in refused.stderr
     refused = sweep(*shared, "--sampler", "grid", short=(), status=2)
     assert "sampler: tpe there, grid here" in refused.stderr
     assert len(study_of(file).trials) == 5
@@ -402,7 +404,14 @@ def test_a_name_of_which_one_value_is_left_is_named():
 def plain_study(file, name, **options):
     """Make a study as a script that knows nothing of this project does."""
     study = optuna.create_study(study_name=name, storage=f"sqlite:///{file}", **options)
-    study.optimize(lambda trial: -((trial.suggest_float("x", 0, 1) - 0.3) ** 2), n_trials=8)
+
+    def objective(trial):
+        for name in ("metrics", "worker", "error"):  # as ours are called
+            trial.set_user_attr(name, 3)
+        return -((trial.suggest_float("x", 0, 1) - 0.3) ** 2)
+
+    study.optimize(objective, n_trials=8)
+    study.set_user_attr("test:none", "mine")
     best = study.best_trial
     study._storage.remove_session()
     return best
