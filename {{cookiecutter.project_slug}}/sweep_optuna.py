@@ -227,11 +227,13 @@ def supervise(claims: Any, argv: list[str]) -> None:
 
 
 def introduce(claims: Any) -> None:
-    """Say what a command line does not show: flags that a study brings, and names of which one value is left."""
+    """Say what a command line does not show: whether a named study is new, flags that it brings, names of one value."""
     from sweeps.records import record_n_trials
 
     sweep = claims.sweep
     record_n_trials(claims.study, sweep.args.n_trials)
+    if sweep.args.study_name and not claims.trials():
+        notice(f"study {sweep.name} is new")
     if sweep.taken:
         notice(f"study {sweep.name} goes on with {shlex.join(sweep.taken)}")
     for name, value in sweep.single_values().items():

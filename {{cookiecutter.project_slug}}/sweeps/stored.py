@@ -126,8 +126,8 @@ def require_same(study: optuna.Study, sweep: Sweep, url: str) -> None:
             found.append(f"sampler: {sampler} there, {sweep.args.sampler} here")
         if found:
             raise UsageError(
-                f"study {sweep.name} was begun with other flags: {'; '.join(found)}: leave these out, or name another "
-                "study with --study_name"
+                f"study {sweep.name} was begun with other flags: {'; '.join(found)}: give them as they are there, or "
+                "another --study_name"
             )
     elif trials or directions != list(sweep.directions) or (metrics and metrics != list(sweep.metrics)):
         values = zip(directions, records.metric_names(study), strict=True)

@@ -349,6 +349,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     searched = ("--search", "batch_size=32,64", "--learning_rate", "0.01", "--sampler", "random")
     begun = sweep(*searched, "--n_trials", "2", "--study_name", "X", "--storage", "sqlite:///shared.db")
     assert "batch_size" in begun.stdout
+    assert "study X is new" in begun.stderr
     file = Path("shared.db").resolve()
     shared = ("--study_name", "X", "--storage", f"sqlite:///{file}")
     Path("another_machine").mkdir()
@@ -387,7 +388,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
         assert difference in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     refused = sweep(*shared, "--model_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
-    assert "begun with other flags: model_name: my_model there, mnist here: leave" in refused.stderr
+    assert "begun with other flags: model_name: my_model there, mnist here: give" in refused.stderr
     refused = sweep(*shared, "--search", "batch_size=32,64", "learning_rate=0.1,0.2", short=(), status=2)
     assert "learning_rate: 0.01 there, 0.1,0.2 here" in refused.stderr
     refused = sweep(*shared, "--sampler", "grid", short=(), status=2)
