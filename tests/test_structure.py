@@ -23,10 +23,10 @@ LAYERS = [
     ["sweeps", "main"],
     ["one_run"],
     ["completion", "train"],
-    ["callbacks", "explain", "new", "predictions", "progress", "resume", "trained"],
-    ["checkpoints", "command_line", "loggers", "loops", "modules"],
+    ["callbacks", "explain", "new", "predictions", "resume", "trained"],
+    ["checkpoints", "command_line", "loggers", "loops", "modules", "progress"],
     ["declarations", "models", "data", "program_args", "runs", "words"],
-    ["config_files", "in_memory", "lean_steps", "lean_imports", "optimizers"],
+    ["config_files", "in_memory", "lean_steps", "lean_imports", "metric_state", "optimizers"],
     ["args", "files", "signals", "slurm"],
     ["trainer_args"],
 ]

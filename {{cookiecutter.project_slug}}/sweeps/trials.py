@@ -15,9 +15,9 @@ from optuna.trial import Trial, TrialState
 
 import signals
 from args import RunError
-from callbacks import of_validation
 from loops import RunCallback
 from one_run import free_memory, reason, run_in
+from program_args import of_validation
 from sweeps.claims import Claims
 
 
