@@ -297,7 +297,7 @@ def test_hyperparameters_that_become_text_are_named(root, capsys):
     (root / "models" / "with_config.py").write_text(text)
     for name in ("digits.py", "digits.npz"):
         shutil.copy(DATA / name, root / "data")
-    main([*SHORT, "--model_name", "with_config"])
+    main([*QUIET, *LIMITS, "--max_epochs", "1"])
     notice = "models/with_config.py: checkpoints hold the hyperparameter config as text, since Config is no plain type"
     assert capsys.readouterr().err.count(notice) == 1
 
