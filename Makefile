@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 TEMPLATE := {{cookiecutter.project_slug}}
 DEMO := build/demo
 # Sources only, on which the tests run trainer_args.py; lightning is the other name of pytorch-lightning.
-RELEASES := 2.0.9 2.1.4 2.2.5 2.3.3 2.4.0 2.5.6
+RELEASES := 2.0.9 2.1.4 2.2.5 2.3.3 2.4.0 2.5.6 2.6.5
 # Nothing is left in the template: what lies there would be baked.
 export PYTHONDONTWRITEBYTECODE := 1
 

@@ -43,9 +43,14 @@ def test_its_lint_types_and_tests_pass(bake, examples, sweeps, license_name, tes
 
 
 def test_the_python_of_the_readme_runs(project, tmp_path):
+    """As cells of a notebook, which are run again."""
     load_a_model, from_python = re.findall(r"```python\n(.*?)```", (project.path / "README.md").read_text(), re.DOTALL)
-    script = from_python + load_a_model.replace("runs/...", "runs/from-python")
-    result = project.python("-c", f"import sys; sys.path.insert(0, {str(project.path)!r})\n{script}", cwd=tmp_path)
+    begin = f"import sys; sys.path.insert(0, {str(project.path)!r})\n"
+    result = project.python("-c", begin + 2 * from_python, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    runs = sorted(path.name for path in tmp_path.glob("runs/*"))
+    assert len(runs) == 2
+    result = project.python("-c", begin + load_a_model.replace("...", runs[0]), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
 
 

@@ -353,3 +353,40 @@ def test_wandb_keeps_its_id(start, tmp_path):
     assert len(ids) == 1
     with (the_run(tmp_path) / "metrics.csv").open() as file:
         assert {row["epoch"] for row in csv.DictReader(file)} >= {"0", "1"}
+
+
+HYPERPARAMETERS_THAT_ARE_CODE = """
+import torch
+from pytorch_lightning import LightningModule, __version__
+
+class Net(LightningModule):
+    def __init__(self, **hparams):
+        super().__init__()
+
+content = {"state_dict": {}, "pytorch-lightning_version": __version__}
+content["hyper_parameters"] = {"_instantiator": "bite.bite"}
+torch.save(content, "stranger.ckpt")
+try:
+    Net.load_from_checkpoint("stranger.ckpt", weights_only=True)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_checkpoint_that_names_code_bites_an_older_lightning_and_nothing_here(project, tmp_path):
+    """The first is the control: the payload is live, also with safe loading."""
+    (tmp_path / "bite.py").write_text("def bite(cls, hparams):\n    open('bitten', 'w').close()\n    return cls()\n")
+    older = Path(sys.prefix) / "releases" / "2.6.5"
+    for path in (f"{older}{os.pathsep}{tmp_path}", str(tmp_path)):
+        (tmp_path / "bitten").unlink(missing_ok=True)
+        result = project.python("-c", HYPERPARAMETERS_THAT_ARE_CODE, cwd=tmp_path, PYTHONPATH=path)
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / "bitten").exists() == path.startswith(str(older)), result.stdout
+    for command in ("fit", "test"):
+        refused = project.python(
+            "main.py", command, "--ckpt_path", "stranger.ckpt", cwd=tmp_path, PYTHONPATH=str(tmp_path)
+        )
+        assert refused.returncode == 2
+        assert "names code to run: _instantiator in hyper_parameters" in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "bitten").exists()
+    assert ">=2.6.6" in (project.path / "pyproject.toml").read_text()

@@ -25,10 +25,10 @@ LAYERS = [
     ["one_run"],
     ["completion", "train"],
     ["reports"],
-    ["callbacks", "explain", "new", "predictions", "progress", "resume", "trained"],
-    ["checkpoints", "command_line", "loggers", "loops", "modules"],
+    ["callbacks", "explain", "new", "predictions", "resume", "trained"],
+    ["checkpoints", "command_line", "loggers", "loops", "modules", "progress"],
     ["declarations", "models", "data", "program_args", "runs", "words"],
-    ["config_files", "in_memory", "lean_steps", "lean_imports", "optimizers"],
+    ["config_files", "in_memory", "lean_steps", "lean_imports", "metric_state", "optimizers"],
     ["args", "files", "signals", "slurm"],
     ["trainer_args"],
 ]

@@ -424,6 +424,7 @@ def test_pruners_end_bad_trials_early(project, tmp_path):
         assert list(trial.intermediate_values.values()) == pytest.approx([trial.params["loss"]] * times)
         assert trial.user_attrs["metrics"]["extra"] == pytest.approx(1 - trial.params["loss"])
     assert study.best_value == 0.0
+    assert not list(tmp_path.glob("runs/sweeps/*/trials/*/error.txt"))
 
 
 LAST_VALIDATIONS = {

@@ -23,6 +23,18 @@ class RunError(Exception):
         self.in_all_processes = in_all_processes
 
 
+class ModelError(RunError):
+    """The user's own model or data failed: ``__cause__`` is their error, shown with its traceback above the message.
+
+    Args:
+        message: where it failed, on what, and what may help.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Speak for this process alone: others may fail otherwise, or not at all."""
+        super().__init__(message, in_all_processes=False)
+
+
 def positive_int(text: str) -> int:
     """Return ``text`` as an integer of at least 1, for ``add_argument(type=positive_int)``."""
     if not text.isdecimal() or int(text) == 0:

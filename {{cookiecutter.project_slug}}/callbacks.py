@@ -16,7 +16,6 @@ from pytorch_lightning.callbacks import (
     GradientAccumulationScheduler,
     LearningRateMonitor,
     ModelCheckpoint,
-    ModelSummary,
     WeightAveraging,
 )
 from pytorch_lightning.utilities import grad_norm
@@ -26,7 +25,8 @@ from torch.optim import Optimizer
 import signals
 from args import RunError, UsageError
 from loops import RunCallback
-from program_args import monitored
+from program_args import monitored, of_validation
+from progress import Summary
 from runs import BEST, CHECKPOINTS, LAST
 from trainer_args import notice
 
@@ -67,7 +67,7 @@ def build_callbacks(args: Namespace, run_dir: Path, model: pl.LightningModule, l
     if args.track_grad_norm is not None:
         callbacks.append(GradNorm(args.track_grad_norm))
     if args.enable_model_summary is not False and not args.barebones:
-        callbacks.append(ModelSummary(args.model_summary_depth))
+        callbacks.append(Summary(args.model_summary_depth))
     return callbacks
 
 
@@ -260,11 +260,6 @@ class WithoutValidation(pl.Callback):
             if isinstance(each, Best) and of_validation(each.monitor):
                 notice(f"{BEST} is not written: it goes by {each.monitor}, and {self.lack}; --monitor takes another")
                 return
-
-
-def of_validation(metric: str | None) -> bool:
-    """Return whether a metric is one of validation, by the names that are usual for them."""
-    return re.match(r"val(id(ation)?)?[_/]", metric or "") is not None
 
 
 class GradNorm(pl.Callback):

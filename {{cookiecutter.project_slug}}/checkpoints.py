@@ -21,6 +21,8 @@ from files import whole_file
 CONFIG_KEY = "config"  # under this key a checkpoint holds the text of a config file: the flags that made it
 CONVERTED_KEY = "converted"  # names of hyperparameters that became texts, for their flags to convert again
 HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # where Lightning keeps those of model and data
+# Hyperparameters that Lightning takes for the names of code to import and to call.
+CODE = {"_instantiator", "_class_path"}
 VERSION = "pytorch-lightning_version"
 
 
@@ -123,6 +125,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get(VERSION), str) or "state_dict" not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
     require_types(path, content, {"state_dict": dict, CONVERTED_KEY: list, **dict.fromkeys(HPARAMS, dict)})
+    for key in (*HPARAMS, "hparams", "module_arguments"):  # and their names in older releases
+        if isinstance(content.get(key), dict) and (named := sorted(CODE & content[key].keys())):
+            raise UsageError(
+                f"--ckpt_path {path} names code to run: {named[0]} in {key}, as LightningCLI writes it. If you trust "
+                "the file, remove that entry and save it again"
+            )
     for name, value in content["state_dict"].items():
         # what a module adds by get_extra_state may have any type
         if not str(name).endswith("_extra_state") and (not isinstance(value, Tensor) or value.is_nested):

@@ -1,4 +1,4 @@
-"""What went wrong between a model and its data, in one line: where, on what batch, and what may help."""
+"""Where a model or its data failed, in one line under the traceback: in which step, on what batch, what may help."""
 
 import re
 from argparse import Namespace
@@ -9,11 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from modules import brings_data, file_of, said
+from modules import brings_data, file_of, own_code, said
 
 STEPS = {"training_step", "validation_step", "test_step", "predict_step"}
-# What such mistakes raise. Other errors are for a traceback.
-MISTAKES = RuntimeError, ValueError, TypeError, LookupError, AssertionError
 REMEDIES = {
     "dynamo|inductor|compile": "leave out --compile",
     "out of memory|allocate memory": "a smaller --batch_size needs less; --accumulate_grad_batches makes up for it",
@@ -27,7 +25,7 @@ SHOWN = 8  # parts of a batch that are described
 
 
 def explain(error: BaseException, args: Namespace, model: pl.LightningModule) -> str | None:
-    """Return in one line what went wrong in a step of the model, in its backward pass, or in making a batch.
+    """Return in one line what went wrong in a step or hook of the model, in its backward pass, or in making a batch.
 
     Args:
         error: as it was raised.
@@ -35,11 +33,10 @@ def explain(error: BaseException, args: Namespace, model: pl.LightningModule) ->
         model: the model.
 
     Returns:
-        The line; None where the error is of another kind, so that a traceback says more.
+        The line; None where the error is not of the model or the data, but of the machine, Lightning or this project.
     """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    of_batch = isinstance(error, AttributeError) and isinstance(error.obj, list | tuple | dict)
-    if not (isinstance(error, MISTAKES) or of_batch) or not frames:
+    if isinstance(error, OSError):
         return None
     names = [frame.f_globals.get("__name__", "") for frame in frames]
     model_file = file_of("models", args.model_name)
@@ -60,7 +57,7 @@ def explain(error: BaseException, args: Namespace, model: pl.LightningModule) ->
     if any(name.startswith("torch.utils.data") for name in names):
         of_worker = re.search(r"DataLoader worker process.*\n(\S.*)", str(error), re.DOTALL)
         return f"{data_file} cannot make a batch: {of_worker[1].strip() if of_worker else said(error)}"
-    return None
+    return f"it fails: {said(error)}" if own_code(error) else None
 
 
 def described(batch: Any) -> str:

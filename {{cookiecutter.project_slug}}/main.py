@@ -5,12 +5,13 @@ takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise. 
 """
 
 import sys
+import traceback
 from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import signals
-from args import RunError, UsageError
+from args import ModelError, RunError, UsageError
 from command_line import Parser, Trained
 from completion import SCRIPTS, PrintScript, complete
 from lean_imports import import_lightning
@@ -151,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         except UsageError as error:
             Parser().error(str(error))
         except RunError as error:
+            if isinstance(error, ModelError) and error.__cause__ is not None:
+                traceback.print_exception(error.__cause__)
             sys.exit(0 if error.in_all_processes and was_started_by_first() else f"main.py: error: {error}")
         except signals.Stopped as stopped:
             if stopped.together and was_started_by_first():

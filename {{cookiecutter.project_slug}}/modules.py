@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 import signals
-from args import UsageError
+from args import ModelError, UsageError
 from declarations import is_defined_in, leading, read_declaration
 
 ROOT = Path(__file__).parent
@@ -70,15 +70,20 @@ def said(error: BaseException) -> str:
 
     Of the lines of a file that called each other, the innermost comes first.
     """
-    folders = [str(ROOT / folder) for folder in ("models", "data")]
-    frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-    own = [(code, line) for code, line in frames if code.co_filename.startswith(tuple(folders))]
+    own = own_code(error)
     places = [
         f"line {line}" + ("" if code.co_name == "<module>" else f" in {code.co_name}") for code, line in reversed(own)
     ]
     where = f" ({Path(own[-1][0].co_filename).relative_to(ROOT).as_posix()}, {', '.join(places)})" if own else ""
     message = " ".join(str(error).split("\n\n")[0].split())  # the rest is advice on torch
     return f"{type(error).__name__}: {message}{where}"
+
+
+def own_code(error: BaseException) -> list[tuple[CodeType, int]]:
+    """Return the functions in models/ and data/ that an error came through, the outermost first, each with its line."""
+    folders = tuple(str(ROOT / folder) for folder in ("models", "data"))
+    frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+    return [(code, line) for code, line in frames if code.co_filename.startswith(folders)]
 
 
 def declaration(folder: str, name: str) -> Any:
@@ -98,8 +103,11 @@ def declaration(folder: str, name: str) -> Any:
 
 
 def brings_data(model_class: Any) -> bool:
-    """Return whether a model, or its declaration, has loaders of its own, and so takes no data module."""
-    own = [base for base in model_class.__mro__ if not base.__module__.startswith("pytorch_lightning.")]
+    """Return whether a model, or its declaration, has loaders of its own, and so takes no data module.
+
+    Those of a base class count, also of one in Lightning's demos.
+    """
+    own = [base for base in model_class.__mro__ if not base.__module__.startswith("pytorch_lightning.core.")]
     return any("train_dataloader" in vars(base) for base in own)
 
 
@@ -178,22 +186,40 @@ def build(folder: str, name: str, args: Namespace) -> Any:
     """
     module_class = load(folder, name)
     own = own_args(module_class, args)
+    by_name = takes_keywords(module_class, own)
+    if by_name and (lacking := parameters_without_flags(module_class, own)):
+        hook = {"models": "add_model_specific_args", "data": "add_data_specific_args"}[folder]
+        raise UsageError(
+            f"{file_of(folder, name)}: __init__ takes {' and '.join(lacking)}, and no flag gives it: declare "
+            f"--{lacking[0]} in {hook}, or give it a default; a first parameter called hparams gets all flags at once"
+        )
     try:
-        return module_class(**vars(own)) if takes_keywords(module_class, own) else module_class(own)
+        return module_class(**vars(own)) if by_name else module_class(own)
     except (signals.Stopped, UsageError):
         raise
     except Exception as error:
         remedy = ""
         if isinstance(error, AttributeError) and "'hparams'" in str(error):
             remedy = ": instead of self.hparams = hparams call self.save_hyperparameters(hparams)"
-        raise UsageError(f"{file_of(folder, name)} does not take these flags: {said(error)}{remedy}") from error
+        raise ModelError(f"{file_of(folder, name)} does not take these flags: {said(error)}{remedy}") from error
 
 
 def takes_keywords(module_class: Any, own: Namespace) -> bool:
-    """Return whether a class takes its flags by name: its first parameter is one of them, or has a default."""
+    """Return whether a class takes its flags by name, and not all of them at once in its first parameter."""
     first = next(iter(inspect.signature(module_class).parameters.values()), None)
     if first is None or first.kind is first.VAR_KEYWORD or first.name in own:
         return True
     if first.kind is first.VAR_POSITIONAL:  # as where a class has no __init__ of its own
         return not vars(own)
-    return first.default is not first.empty and first.name != "hparams"
+    return first.name not in ("hparams", "args") and "Namespace" not in str(first.annotation)
+
+
+def parameters_without_flags(module_class: Any, own: Namespace) -> list[str]:
+    """Return the parameters of a class that must be given, and that none of its flags has the name of."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(module_class).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and parameter.default is parameter.empty
+        and parameter.name not in own
+    ]

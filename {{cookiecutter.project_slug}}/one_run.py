@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,23 @@ from types import MappingProxyType
 from typing import Any
 
 import signals
-from args import RunError, UsageError
+from args import ModelError, RunError, UsageError
 from modules import ROOT, said
-from runs import CHECKPOINTS, CONFIG_FILE, GIVEN_DIR, LAST, METRICS_FILE, REPORTS_FILE, is_over, locked
+from runs import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    ERROR_FILE,
+    GIVEN_DIR,
+    LAST,
+    METRICS_FILE,
+    REPORTS_FILE,
+    is_over,
+    locked,
+    write_error,
+)
 
 POLL = 0.5  # seconds between looks at a run in another process
-ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
+OUTPUT_FILE = "output.log"
 # {% if cookiecutter.sweeps in ["hydra", "both"] %}
 LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
 # {% endif %}
@@ -165,11 +175,12 @@ def run_main(
 
 
 def reason(error: BaseException, run_dir: Path) -> str:
-    """Return in one line why a run failed; if the error is none of the user's, its traceback goes to ``error.txt``."""
-    if isinstance(error, UsageError | RunError):
+    """Return in one line why a run failed; the traceback of an error in a model or elsewhere goes to ``error.txt``."""
+    if isinstance(error, UsageError | RunError) and not isinstance(error, ModelError):
         return str(error)
-    (run_dir / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
-    return said(error)
+    message = str(error) if isinstance(error, ModelError) else said(error)
+    write_error(error.__cause__ or error, message, run_dir)
+    return message
 
 
 def free_memory() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,23 @@ def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
         model: what is trained, or its class.
     """
     return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
+
+
+def keeps_best(args: Namespace) -> bool:
+    """Return whether a run is to keep its best checkpoints, if it monitors a metric."""
+    return args.save_top_k != 0 and args.enable_checkpointing is not False and not args.barebones
+
+
+def of_validation(metric: str | None) -> bool:
+    """Return whether a metric is one of validation, by the names that are usual for them."""
+    return re.match(r"val(id(ation)?)?[_/]", metric or "") is not None
+
+
+def without_best(metrics: Iterable[str]) -> str:
+    """Return what a run without a best.ckpt lacks, and which of its metrics could be named."""
+    known = [name for name in metrics if not name.startswith("test")]
+    names = sorted(known, key=lambda name: (not of_validation(name), name))
+    return "it is written where a metric is monitored: fit with --monitor " + (" or ".join(names) or "METRIC")
 
 
 def seed(text: str) -> int:

@@ -1,17 +1,29 @@
-"""The progress bar."""
+"""What a terminal shows of a run: the layers of the model, the progress bar, and messages above it."""
 
+import logging
+import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.callbacks import ModelSummary, TQDMProgressBar
+from pytorch_lightning.utilities.model_summary.model_summary import get_human_readable_count
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
 INTERVAL = 0.2  # seconds between two drawings: one takes as long as several steps of a small net
 
 
 class Progress(TQDMProgressBar):
     """Lightning's bar, drawn a few times a second; where there is no terminal, a line for each epoch."""
+
+    BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} {bar} {remaining}{postfix}"  # three metrics fit into 80 columns
 
     def __init__(self) -> None:
         """Look where the output goes."""
@@ -38,3 +50,64 @@ class Progress(TQDMProgressBar):
             return False
         self.due = now + INTERVAL
         return self.is_enabled
+
+
+class Summary(ModelSummary):
+    """Lightning's table of layers, without a column of FLOPs where none were counted."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
+    ) -> None:
+        """Log the table, and the number of parameters."""
+        columns = [[name, *cells] for name, cells in summary_data if name != "FLOPs" or total_flops]
+        widths = [max(map(len, column)) for column in columns]
+        rows = [" | ".join(map(str.ljust, row, widths)).rstrip() for row in zip(*columns, strict=True)]
+        trainable, total = map(get_human_readable_count, (trainable_parameters, total_parameters))
+        size = f"{total.strip()} parameters, {trainable.strip()} of them trainable, {model_size:.3g} MB"
+        logging.getLogger(LOGGERS[0]).info("\n".join([*rows, size]))
+
+
+class RunMessages(logging.Filter):
+    """Leaves out of Lightning's log what nobody can act on, and names each checkpoint that is loaded once."""
+
+    def __init__(self) -> None:
+        """Begin with no checkpoint named."""
+        super().__init__()
+        self.named: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to show a record; the path in it becomes relative."""
+        text = str(record.msg)
+        if "Tip:" in text or text.startswith("Restoring states"):
+            return False
+        loaded = re.fullmatch(r"(.* from the checkpoint at) (.*)", text)
+        if loaded is None:
+            return True
+        is_new = loaded[2] not in self.named
+        self.named.add(loaded[2])
+        path = Path(loaded[2])
+        record.msg = f"{loaded[1]} {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
+        return is_new
+
+
+@contextmanager
+def messages_above_bars() -> Iterator[None]:
+    """Print warnings and Lightning's log above the progress bars, instead of into them."""
+
+    def show(*args: Any, **kwargs: Any) -> None:
+        tqdm.write(warnings.formatwarning(*args[:4]), file=sys.stderr, end="")
+
+    before = warnings.showwarning
+    warnings.showwarning = show
+    try:
+        with logging_redirect_tqdm([logging.getLogger(name) for name in LOGGERS]):
+            yield
+    finally:
+        warnings.showwarning = before

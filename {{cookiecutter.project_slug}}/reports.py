@@ -7,8 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from callbacks import of_validation
 from loops import RunCallback
+from program_args import of_validation
 from runs import REPORTS_FILE, is_first_process
 
 REPORTED = "METRIC_OF_SWEEP"  # environment variable of a run in processes of its own: the metric to report

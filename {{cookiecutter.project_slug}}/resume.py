@@ -1,6 +1,5 @@
 """What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.utilities import _log_hyperparams
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
-from torchmetrics import Metric
 
 from args import UsageError
 from loops import VALIDATION, EpochLoop, RunCallback, seed_by
-from runs import METRICS_FILE, is_first_process, write_config, write_job
+from metric_state import State, changed_metrics, read_metrics, restore_metrics
+from runs import ERROR_FILE, METRICS_FILE, is_first_process, write_config, write_job
 
 KEY = "resume"  # of what is kept, in a checkpoint
 SCHEDULED = {"lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum"}
@@ -32,10 +31,12 @@ class Resume(RunCallback):
         self.seed, self.stay_stopped = seed, stay_stopped
         self.saved: dict[str, Any] = {}
         self.settings: list[list[dict[str, Any]]] = []
+        self.fresh_metrics: State = {}
         self.before_validation: dict[str, Any] | None = None  # metrics, while a validation adds to its own
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the optimisers as the flags made them, before a checkpoint's settings take their place."""
+        """Read optimisers and metrics as the flags made them, before a checkpoint's take their place."""
+        self.fresh_metrics = read_metrics(pl_module)
         self.settings = [[plain_settings(group) for group in each.param_groups] for each in trainer.optimizers]
 
     def on_save_checkpoint(self, trainer: Any, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -43,7 +44,9 @@ class Resume(RunCallback):
         if not isinstance(trainer.fit_loop.epoch_loop, EpochLoop):
             return
         # A validation that was broken off begins anew, and one that is over begins the next with nothing.
-        states = save_metrics(pl_module) if self.before_validation is None else self.before_validation
+        states = self.before_validation
+        if states is None:
+            states = changed_metrics(pl_module, self.fresh_metrics)
         own = {"results": save_results(trainer), "metrics": states}
         checkpoint[KEY] = {
             "settings": self.settings,
@@ -85,7 +88,8 @@ class Resume(RunCallback):
         if len(processes) == trainer.world_size:
             own = processes[trainer.global_rank]
             restore_results(trainer, own["results"])
-            restore_metrics(trainer.lightning_module, own["metrics"])
+            model = trainer.lightning_module
+            restore_metrics(model, own["metrics"], model.device)
 
     def _require_fit(self, trainer: Any) -> None:
         """Raise UsageError if the run cannot go on so: now, before any of its files is changed."""
@@ -122,7 +126,7 @@ class Resume(RunCallback):
         """Make random numbers in validation a function of the seed; keep the metrics as they are before it."""
         seed_by(trainer, self.seed, VALIDATION)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.before_validation = deepcopy(save_metrics(pl_module))
+            self.before_validation = changed_metrics(pl_module, self.fresh_metrics)
 
     def on_validation_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Let a checkpoint that is written now know that it need not validate again."""
@@ -161,7 +165,8 @@ class RunFiles(RunCallback):
         write_config(self.flags, self.run_dir)
         write_job(self.run_dir)
         if is_first_process():
-            (self.run_dir / METRICS_FILE).unlink(missing_ok=True)
+            for name in (METRICS_FILE, ERROR_FILE):
+                (self.run_dir / name).unlink(missing_ok=True)
         if self.loggers:
             trainer.loggers = self.loggers
             _log_hyperparams(trainer)
@@ -173,20 +178,23 @@ def plain_settings(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def save_results(trainer: Any) -> list[dict[str, Any]]:
-    """Return what the model has logged for this epoch's mean, sum, largest or smallest value, as far as it got."""
-    names = ("fx", "name", "prog_bar", "logger", "on_step", "enable_graph", "add_dataloader_idx", "dataloader_idx")
+    """Return what the model has logged for this epoch's mean, sum, largest or smallest value, as far as it got.
+
+    Metrics that are logged for a step alone belong to it: Lightning resets them at the end of the epoch.
+    """
+    names = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx")
     return [
         {
             "key": key,
-            "meta": {name: getattr(result.meta, name) for name in (*names, "metric_attribute")},
+            "meta": {name: getattr(result.meta, name) for name in (*names, "dataloader_idx", "metric_attribute")},
             "reduce_fx": result.meta.reduce_fx.__name__,
             "sync_dist": result.meta.sync.should,
             "rank_zero_only": result.meta.sync.rank_zero_only,
-            "value": result.value.cpu() if result.is_tensor else None,
+            "value": result.value.detach().cpu() if result.is_tensor else None,
             "batch_size": result.cumulated_batch_size.cpu() if hasattr(result, "cumulated_batch_size") else None,
         }
         for key, result in trainer.fit_loop.epoch_loop._results.items()
-        if result.meta.on_epoch and not result.has_reset
+        if (result.meta.on_epoch or not result.is_tensor) and not result.has_reset
     ]
 
 
@@ -194,7 +202,7 @@ def restore_results(trainer: Any, saved: list[dict[str, Any]]) -> None:
     """Put back what ``save_results`` returned."""
     model = trainer.lightning_module
     for each in saved:
-        meta = _Metadata(**each["meta"], on_epoch=True, reduce_fx=getattr(torch, each["reduce_fx"]))
+        meta = _Metadata(**each["meta"], reduce_fx=getattr(torch, each["reduce_fx"]))
         meta.sync = _Sync(_should=each["sync_dist"], fn=trainer.strategy.reduce, rank_zero_only=each["rank_zero_only"])
         result = _ResultMetric(meta, is_tensor=each["value"] is not None)
         if each["value"] is None:
@@ -205,25 +213,6 @@ def restore_results(trainer: Any, saved: list[dict[str, Any]]) -> None:
                 result.cumulated_batch_size = each["batch_size"]
         result._update_count = 1
         trainer.fit_loop.epoch_loop._results[each["key"]] = result.to(model.device)
-
-
-def save_metrics(model: pl.LightningModule) -> dict[str, Any]:
-    """Return the state of each torchmetrics metric of a model, by the name of its attribute."""
-    return {
-        name: {"count": metric._update_count, "state": deepcopy(metric).cpu().metric_state}
-        for name, metric in model.named_modules()
-        if isinstance(metric, Metric)
-    }
-
-
-def restore_metrics(model: pl.LightningModule, saved: dict[str, Any]) -> None:
-    """Put back what ``save_metrics`` returned."""
-    for name, metric in model.named_modules():
-        if isinstance(metric, Metric) and name in saved:
-            metric._update_count, metric._computed = saved[name]["count"], None
-            for attribute, value in deepcopy(saved[name]["state"]).items():
-                setattr(metric, attribute, value)
-            metric.to(model.device)
 
 
 def gathered(own: Any, world_size: int) -> list[Any]:

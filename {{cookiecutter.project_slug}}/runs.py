@@ -1,10 +1,12 @@
 """The directory of a run: made for it alone, held by a lock, with the flags that repeat it and what it came to."""
 
+import csv
 import json
 import os
 import platform
 import shutil
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ except ImportError:  # Windows: there nothing keeps a second process out
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"  # written when a run is over
+ERROR_FILE = "error.txt"  # of a run that failed: the traceback
 LOCK_FILE = ".lock"
 JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
@@ -163,11 +166,27 @@ def write_config(flags: Mapping[str, object], run_dir: Path) -> None:
             file.write(text.encode())
 
 
+def write_error(error: BaseException, message: str, run_dir: Path) -> None:
+    """Write the traceback of an error, and a message under it, to ``error.txt``; the first process that fails does."""
+    mode = "w" if is_first_process() else "x"  # over what an earlier start has left
+    with suppress(OSError), (run_dir / ERROR_FILE).open(mode, encoding="utf-8") as file:
+        file.write(f"{''.join(traceback.format_exception(error))}{message}\n")
+
+
 def write_metrics(metrics: Mapping[str, float], run_dir: Path) -> None:
     """Write what a run came to; the file also says that it is over."""
     if is_first_process():
         with whole_file(run_dir / METRICS_FILE) as file:
             file.write(json.dumps(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
+
+
+def metric_names(run_dir: Path) -> list[str]:
+    """Return the names of the metrics that a run has logged, also while it is under way."""
+    with suppress(OSError, ValueError):
+        return list(json.loads((run_dir / METRICS_FILE).read_text()))
+    with suppress(OSError, StopIteration), (run_dir / "metrics.csv").open(newline="") as lines:
+        return [name for name in next(csv.reader(lines)) if name not in ("epoch", "step")]
+    return []
 
 
 def results(metrics: dict[str, float], run_dir: Path) -> dict[str, float | str]:

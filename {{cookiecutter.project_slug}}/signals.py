@@ -13,7 +13,7 @@ STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; of the others, which sch
 # {% if cookiecutter.sweeps != "none" %}
 WITH_PARENT = "ENDS_WITH_PARENT"  # environment variable of a process that is to end when the one that started it does
 # {% endif %}
-AGAIN = "stopping at the end of this batch; Ctrl-C again stops at once\n"
+AGAIN = "\nstopping at the end of this batch; Ctrl-C again stops at once\n"
 
 
 class Stopped(SystemExit):

@@ -1,5 +1,6 @@
 """One run in a directory of its own: seed, data, model, Trainer, and then fit, validate, test or predict."""
 
+import linecache
 import logging
 import signal
 import warnings
@@ -13,34 +14,37 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torchmetrics import Metric
 
 import modules
 import signals
-from args import RunError, UsageError
+from args import ModelError, RunError, UsageError
 from callbacks import build_callbacks
-from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, read_checkpoint, require_fit
+from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, is_plain, read_checkpoint, require_fit
 from config_files import dump_config, parse_config
 from explain import explain
 from loggers import build_loggers
 from loops import FitLoop, OwnSignals
-from modules import brings_data, file_of
+from modules import brings_data, file_of, own_code, said
 from predictions import write_predictions
-from progress import Progress
+from program_args import keeps_best, monitored, without_best
+from progress import Progress, RunMessages, messages_above_bars
 from resume import KEY, Resume, RunFiles
 from runs import (
+    BEST,
     CONFIG_FILE,
     is_first_process,
     is_over,
+    opened_run_dir,
     results,
     run_of,
     write_config,
+    write_error,
     write_metrics,
 )
-from trainer_args import Trainer
+from trainer_args import Trainer, notice
 
 THREADS = torch.get_num_threads()  # what torch takes of itself
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
@@ -69,14 +73,14 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
     return results(train(args, run_dir, callbacks) if args.command == "fit" else evaluate(args, run_dir), run_dir)
 
 
-def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
+def train(args: Namespace, run_dir: Path | None = None, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
     """Fit the model, then validate and test the weights of its best epoch, where model and data can.
 
     With ``--test_after_fit no`` they are not tested.
 
     Args:
         args: all flags, from ``main.parse_args``.
-        run_dir: where everything the run writes goes.
+        run_dir: where everything the run writes goes; by default a new directory, as from the command line.
         callbacks: more of them for the Trainer.
 
     Returns:
@@ -84,13 +88,19 @@ def train(args: Namespace, run_dir: Path, callbacks: Sequence[pl.Callback] = ())
 
     Raises:
         UsageError: the Trainer does not take the flags, or this machine cannot serve them.
+        ModelError: the model or the data failed.
     """
+    if run_dir is None:
+        with opened_run_dir(args) as run_dir:
+            return train(args, run_dir, callbacks)
     model, data, trainer = build(args, run_dir, callbacks)
-    with signals.handled(), usage_errors(args, model, trainer), all_processes(trainer):
+    with signals.handled(), messages_above_bars(), errors_told(args, model, run_dir), all_processes(trainer):
         if args.auto_scale_batch_size or args.auto_lr_find:
             trainer.tune(model, datamodule=data)
         trainer.fit(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
         metrics = dict(trainer.callback_metrics)
+        if keeps_best(args) and monitored(args, model)[0] is None:
+            notice(f"no {BEST}: {without_best(metrics)}")
         best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
         for command in ("validate", "test") if args.test_after_fit else ("validate",):
             if not missing(command, args, model, data):
@@ -108,7 +118,7 @@ def evaluate(args: Namespace, run_dir: Path) -> dict[str, float]:
         UsageError: as ``train``; or there is nothing to validate or test with.
     """
     model, data, trainer = build(args, run_dir)
-    with signals.handled(), usage_errors(args, model, trainer), all_processes(trainer):
+    with signals.handled(), messages_above_bars(), errors_told(args, model, run_dir), all_processes(trainer):
         go = getattr(trainer, args.command)
         go(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True, verbose=False)
     result = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -128,7 +138,7 @@ def predict(args: Namespace, run_dir: Path) -> Path:
     if args.devices == "auto":
         args = Namespace(**{**vars(args), "devices": 1})
     model, data, trainer = build(args, run_dir)
-    with signals.handled(), usage_errors(args, model, trainer):
+    with signals.handled(), messages_above_bars(), errors_told(args, model, run_dir):
         outputs = trainer.predict(model, datamodule=data, ckpt_path=weights_file(args), weights_only=True)
     try:
         write_predictions(outputs, path)
@@ -153,6 +163,10 @@ def build(
     pl.seed_everything(args.seed, workers=True, verbose=False)
     model = modules.build("models", args.model_name, args)
     data = None if brings_data(type(model)) else modules.build("data", args.data_name, args)
+    if args.command == "fit":
+        warn_of_texts("models", args.model_name, model, args)
+        if data is not None:
+            warn_of_texts("data", args.data_name, data, args)
     if args.compile:
         compile_model(model, args)
     if args.command != "fit" and (lack := missing(args.command, args, model, data)):
@@ -201,6 +215,18 @@ def build(
     else:
         write_config(flags, run_dir)
     return model, data, trainer
+
+
+def warn_of_texts(folder: str, name: str, module: Any, args: Namespace) -> None:
+    """Name the hyperparameters that a checkpoint will hold as text, and that no flag converts back."""
+    own = vars(modules.own_args(type(module), args))
+    for key, value in module.hparams.items():
+        if not is_plain(value) and key not in own:
+            notice(
+                f"{file_of(folder, name)}: checkpoints hold the hyperparameter {key} as text, since "
+                f"{type(value).__name__} is no plain type: save plain values of it, or leave it out with "
+                f"save_hyperparameters(ignore=[{key!r}])"
+            )
 
 
 def compile_model(model: pl.LightningModule, args: Namespace) -> None:
@@ -273,25 +299,43 @@ def all_processes(trainer: Any) -> Iterator[None]:
 
 
 @contextmanager
-def usage_errors(args: Namespace, model: pl.LightningModule, trainer: Any) -> Iterator[None]:
-    """Turn what goes wrong between Lightning, the model, the data and the checkpoint into an error of one line."""
+def errors_told(args: Namespace, model: pl.LightningModule, run_dir: Path) -> Iterator[None]:
+    """Turn what Lightning refuses into an error of one line, and write what fails in a model or data to error.txt.
+
+    Raises:
+        UsageError: Lightning does not take the flags, or the weights of the checkpoint.
+        ModelError: the model or the data failed.
+    """
     try:
         yield
     except (UsageError, RunError):
         raise
     except Exception as error:
-        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-        if any(frame.f_globals.get("__name__") == RESTORING and "restore" in frame.f_code.co_name for frame in frames):
+        if is_restoring(error):
             raise UsageError(f"--ckpt_path {args.ckpt_path} does not fit these flags: {error}") from error
-        refused = isinstance(error, MisconfigurationException | AttributeError | RuntimeError | ValueError)
-        if refused and frames[-1].f_globals.get("__name__", "").startswith("pytorch_lightning."):
+        if is_refusal(error):
             raise UsageError(f"{args.model_name}: {error}") from error
         line = explain(error, args, model)
+        write_error(error, line or said(error), run_dir)
         if line is None:
             raise
-        if trainer.global_step:
-            raise RunError(line, in_all_processes=False) from error
-        raise UsageError(line) from error
+        raise ModelError(line) from error
+
+
+def is_restoring(error: Exception) -> bool:
+    """Return whether Lightning raised an error while it restored a checkpoint."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return any(frame.f_globals.get("__name__") == RESTORING and "restore" in frame.f_code.co_name for frame in frames)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether Lightning raised an error on purpose, and not from within the user's code: its text is for users.
+
+    An error that its code runs into is a fault, of its own or of ours, and is shown with its traceback.
+    """
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    on_purpose = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return on_purpose and frame.f_globals.get("__name__", "").startswith("pytorch_lightning.") and not own_code(error)
 
 
 def hush_lightning() -> None:
@@ -301,9 +345,4 @@ def hush_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not to test with it
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # also where a job is not wanted
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(is_no_advert)
-
-
-def is_no_advert(record: logging.LogRecord) -> bool:
-    """Return whether a log record is about the run."""
-    return "Tip:" not in str(record.msg)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").filters[:] = [RunMessages()]

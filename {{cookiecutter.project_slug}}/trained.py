@@ -10,13 +10,16 @@ from typing import Any
 from args import UsageError
 from command_line import Trained
 from config_files import dump_config, parse_config, read_config
+from program_args import without_best
 from runs import (
     BEST,
     CHECKPOINTS,
     CONFIG_FILE,
+    ERROR_FILE,
     LAST,
     is_first_process,
     is_over,
+    metric_names,
     run_of,
     was_started_by_first,
     was_this_job,
@@ -60,13 +63,10 @@ def find_checkpoint(args: Namespace) -> str | None:
     elif path in ("last", "best"):
         newest = next(fit_runs(root), None)
         if newest is None:
-            raise UsageError(f"--ckpt_path {path}: there is no run below {root}")
+            raise UsageError(f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run does not count)")
         file = newest / CHECKPOINTS / {"last": LAST, "best": BEST}[path]
         if not file.exists():
-            raise UsageError(
-                f"--ckpt_path {path}: the newest run, {newest}, has no {file.name}: start it again with "
-                f"--config {newest / CONFIG_FILE}, or name a file"
-            )
+            raise no_checkpoint(path, newest)
         path = str(file)
     if is_first_process():
         os.environ[FOUND] = path or ""
@@ -74,12 +74,26 @@ def find_checkpoint(args: Namespace) -> str | None:
 
 
 def fit_runs(root: Path) -> Iterator[Path]:
-    """Yield the directories of runs of fit below ``root``, the one that was begun or continued last at first."""
+    """Yield the directories of runs of fit below ``root``, the one that was begun or resumed last first.
+
+    Runs of --fast_dev_run are left out, as are those that failed before their first checkpoint.
+    """
     configs = root.glob(f"*/{CONFIG_FILE}")
     for path in sorted(configs, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True):
         with suppress(UsageError):  # not a config file of ours
-            if read_config(str(path)).get("command") == "fit":
+            config = read_config(str(path))
+            is_trial = config.get("fast_dev_run") not in (None, "false", "0")
+            has_failed = (path.parent / ERROR_FILE).exists() and not (path.parent / CHECKPOINTS).exists()
+            if config.get("command") == "fit" and not is_trial and not has_failed:
                 yield path.parent
+
+
+def no_checkpoint(wanted: str, run_dir: Path) -> UsageError:
+    """Return the error for a run that has no best.ckpt, or no last.ckpt."""
+    problem = f"--ckpt_path {wanted}: the newest run, {run_dir}, has no {wanted}.ckpt"
+    if wanted == "best" and (run_dir / CHECKPOINTS / LAST).exists():
+        return UsageError(f"{problem}: {without_best(metric_names(run_dir))}, or take --ckpt_path last")
+    return UsageError(f"{problem}: start it again with --config {run_dir / CONFIG_FILE}, or name a file")
 
 
 def trained_flags(path: str, command: str) -> Trained:

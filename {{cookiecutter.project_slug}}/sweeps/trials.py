@@ -8,7 +8,6 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytorch_lightning as pl
 import torch
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -97,8 +96,8 @@ def outcome(
     return values, metrics
 
 
-class Pruned(optuna.TrialPruned):
-    """A trial does badly.
+class Pruned(BaseException):
+    """A trial does badly. It is no Exception: nothing has failed, so nothing is to be written about an error.
 
     Args:
         metrics: of its run, so far.
@@ -193,13 +192,14 @@ def test_trial(claims: Claims, trial: FrozenTrial) -> None:
             return
         if trial.number not in [each.number for each in untested(claims)]:
             return
+        (run_dir / TEST_DIR).mkdir(exist_ok=True)
         command = [*owner_of(trial)["command"], f"--ckpt_path={checkpoint_of(claims, trial)}"]
         try:
             metrics = test_metrics(["test", *command, *ONLY_TEST], run_dir / TEST_DIR)
         except signals.Stopped:
             raise
         except (Exception, SystemExit) as failure:
-            records.record_test(claims.study, trial.number, error=reason(failure, run_dir))
+            records.record_test(claims.study, trial.number, error=reason(failure, run_dir / TEST_DIR))
         else:
             add_to_run(metrics, run_dir)
             records.record_test(claims.study, trial.number, metrics=metrics)
@@ -211,7 +211,7 @@ def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
 
     Args:
         words: of the command line of main.py that tests it.
-        folder: for what that writes.
+        folder: for what that writes; it is there.
 
     Raises:
         UsageError, RunError: it cannot be tested.
@@ -220,7 +220,6 @@ def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
     args = parse_args(words)
     if not can_test(args):
         return {}
-    folder.mkdir(exist_ok=True)
     clear(folder)
     if runs_here(args):
         return evaluate(args, folder)

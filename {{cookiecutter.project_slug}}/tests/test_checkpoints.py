@@ -21,6 +21,8 @@ QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
 LIMITS = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_test_batches", "2"]
 SHORT = [*QUIET, "--model_name", "my_model", *LIMITS, "--max_epochs", "1"]
 LAST = "run/checkpoints/last.ckpt"
+DATA = modules.ROOT / "data"
+MY_MODEL = (modules.ROOT / "models" / "my_model.py").read_text()
 
 
 def table(capsys):
@@ -81,6 +83,7 @@ def test_a_checkpoint_needs_no_other_flag(command, capsys):
 
 def test_fit_goes_on_with_all_flags(capsys):
     train(parse_args([*SHORT, "--precision", "bf16-true", "--gradient_clip_val", "0.5"]), Path("run"))
+    capsys.readouterr()
     args = parse_args(["--ckpt_path", LAST, "--max_epochs", "2"])
     assert (args.precision, args.gradient_clip_val, args.limit_train_batches) == ("bf16-true", 0.5, 2)
     assert capsys.readouterr().err == f"unlike {LAST}: --max_epochs 2 (there 1)\n"
@@ -249,9 +252,59 @@ def test_last_and_best_are_those_of_the_newest_run(capsys):
     assert parse_args(["test", "--ckpt_path", "last"]).ckpt_path == first["last"]
 
 
+@pytest.mark.parametrize("number", [[], ["3"], ["yes"]])
+def test_fast_dev_run_is_never_the_newest_run(number, capsys):
+    """After it, predict answered with a model that had seen one batch."""
+    assert "there is no run" in refused(capsys, "predict", "--ckpt_path", "last")
+    main(SHORT)
+    trained = table(capsys)
+    main([*SHORT, "--fast_dev_run", *number])
+    assert parse_args(["predict", "--ckpt_path", "last"]).ckpt_path == trained["last"]
+    for command in ("validate", "predict"):
+        main([command, "--ckpt_path", "best", *QUIET])
+        assert parse_args([command, "--ckpt_path", "best"]).ckpt_path == trained["best"]
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_without_a_monitor_a_run_says_what_can_be_monitored(is_over, monkeypatch, capsys):
+    monkeypatch.delattr(MyModel, "monitor")
+    monkeypatch.setattr("main.declaration", modules.load)
+    main(SHORT)
+    shown = capsys.readouterr()
+    named = "it is written where a metric is monitored: fit with --monitor val_accuracy or val_loss or train_loss"
+    assert f"no best.ckpt: {named}\n" in shown.err
+    (run_dir,) = Path("runs").iterdir()
+    if not is_over:
+        (run_dir / "metrics.json").unlink()
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", "best"])
+    line = capsys.readouterr().err.splitlines()[-1]
+    of_training = " or train_loss" if is_over else ""  # which is not in metrics.csv yet
+    assert "has no best.ckpt: it is written where a metric is monitored" in line
+    assert f"fit with --monitor val_accuracy or val_loss{of_training}, or take --ckpt_path last" in line
+    monitor = ("--monitor", "val_accuracy", "--monitor_mode", "max")
+    main([*SHORT, *monitor])
+    assert "no best.ckpt" not in capsys.readouterr().err
+    main(["test", "--ckpt_path", "best", *QUIET])
+
+
+def test_hyperparameters_that_become_text_are_named(root, capsys):
+    text = MY_MODEL
+    text = text.replace("class MyModel", "@dataclass\nclass Config:\n    width: int = 3\n\n\nclass MyModel")
+    text = text.replace("import pytorch_lightning", "from dataclasses import dataclass\nimport pytorch_lightning")
+    before, after = text.split("self.save_hyperparameters(hparams)")
+    text = f"{before}self.save_hyperparameters(dict(vars(hparams), config=Config())){after}"
+    (root / "models" / "with_config.py").write_text(text)
+    for name in ("digits.py", "digits.npz"):
+        shutil.copy(DATA / name, root / "data")
+    main([*QUIET, *LIMITS, "--max_epochs", "1"])
+    notice = "models/with_config.py: checkpoints hold the hyperparameter config as text, since Config is no plain type"
+    assert capsys.readouterr().err.count(notice) == 1
+
+
 def test_last_without_a_checkpoint_is_one_line(capsys):
-    assert "--ckpt_path last: there is no run below runs" in refused(capsys, "--ckpt_path", "last")
-    assert "--ckpt_path best: there is no run below runs" in refused(capsys, "test", "--ckpt_path", "best")
+    assert "--ckpt_path last: there is no run of fit below runs" in refused(capsys, "--ckpt_path", "last")
+    assert "--ckpt_path best: there is no run of fit below runs" in refused(capsys, "test", "--ckpt_path", "best")
     main(SHORT)
     (run_dir,) = Path("runs").iterdir()
     (run_dir / "checkpoints" / "last.ckpt").unlink()
@@ -341,6 +394,18 @@ def test_a_stranger_runs_no_code(run, key, capsys):
         line = refused(capsys, command, "--ckpt_path", "stranger.ckpt", *QUIET)
         assert "which is not loaded safely" in line
     assert not Path("bitten").exists()
+
+
+@pytest.mark.parametrize("entry", ["_instantiator", "_class_path"])
+@pytest.mark.parametrize("key", ["hyper_parameters", "datamodule_hyper_parameters", "hparams"])
+def test_hyperparameters_that_name_code_are_refused(run, key, entry, capsys):
+    """Safe loading does not help: before 2.6.6 Lightning imports and calls it."""
+    content = torch.load(LAST, weights_only=True)
+    content[key] = {**content.get(key, {}), entry: "bite.bite"}
+    torch.save(content, "stranger.ckpt")
+    for command in ("fit", "test", "validate", "predict"):
+        line = refused(capsys, command, "--ckpt_path", "stranger.ckpt", *QUIET)
+        assert f"names code to run: {entry} in {key}, as LightningCLI writes it" in line
 
 
 WRONG = [None, 3, "text", [1], {}, {"a": 1}, torch.zeros(2)]

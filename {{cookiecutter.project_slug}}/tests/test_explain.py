@@ -1,4 +1,4 @@
-"""What goes wrong between a model and its data ends in one line: where, on what batch, and what may help."""
+"""What fails in a model or its data shows its traceback, and under it where, on what batch, and what may help."""
 
 import re
 import shutil
@@ -53,14 +53,22 @@ def broken(root):
     return write
 
 
-def last_line(capsys, *argv, status=2):
+def failure(capsys, *argv):
+    """Return the line under the traceback of the user's own error, which is shown, and the traceback."""
     with pytest.raises(SystemExit) as stop:
         main([*argv, *QUIET])
     shown = capsys.readouterr().err
-    assert "Traceback" not in shown
-    line = stop.value.code if status == 1 else shown.splitlines()[-1]
-    assert status == 1 or stop.value.code == status
-    return line
+    assert "Traceback" in shown
+    return stop.value.code, shown[shown.index("Traceback") :]
+
+
+def refusal(capsys, *argv):
+    """Return the one line in which a command line is refused."""
+    with pytest.raises(SystemExit) as stop:
+        main([*argv, *QUIET])
+    shown = capsys.readouterr().err
+    assert (stop.value.code, "Traceback" in shown) == (2, False)
+    return shown.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -83,21 +91,56 @@ def last_line(capsys, *argv, status=2):
     ],
 )
 def test_a_step_that_fails_is_told_with_its_batch(broken, capsys, old, new, message):
+    """Its traceback was nowhere: neither on the terminal nor in the run."""
     broken(old, new)
-    line = last_line(capsys)
+    line, traceback = failure(capsys)
     assert re.search(r"error: models/net\.py.*" + message, line)
-    assert not list(Path("runs").glob("*"))
+    (file,) = Path("runs").glob("*/error.txt")
+    *kept, last = file.read_text().splitlines()
+    assert kept == traceback.splitlines()
+    assert f"main.py: error: {last}" == line
 
 
-def test_a_slip_of_the_pen_shows_its_traceback(broken):
-    broken("x, y = batch", "x, y = bach")
-    with pytest.raises(NameError):
+@pytest.mark.parametrize(
+    ("old", "new", "error", "place"),
+    [
+        ("x, y = batch", "x, y = bach", "NameError: name 'bach' is not defined", "training_step"),
+        ("x, y = batch", "x, y = batch; x.shape.rank", "AttributeError: 'torch.Size' object has no", "training_step"),
+        ("x, y = batch", "raise ValueError('odd')", "ValueError: odd", "training_step"),
+        ("return torch.optim.Adam(", "return self.adam(", "AttributeError: 'Net' object", "configure_optimizers"),
+        ("x, y = batch", "x, y = batch; self.log('x', 'text')", "ValueError: `self.log(x, text)` was", "training_step"),
+    ],
+)
+def test_an_error_of_any_kind_shows_its_traceback(broken, capsys, old, new, error, place):
+    broken(old, new)
+    line, traceback = failure(capsys)
+    assert error in line
+    assert re.search(rf"models/net\.py, line \d+ in {place}", line)
+    assert new in traceback
+
+
+def test_a_fault_within_lightning_shows_its_traceback(broken, monkeypatch):
+    """Any AttributeError, RuntimeError or ValueError of Lightning's was taken for a mistake in the flags."""
+    broken()
+    monkeypatch.setattr("pytorch_lightning.loops.fit_loop._FitLoop.on_run_start", lambda self: self.no_such_thing)
+    with pytest.raises(AttributeError, match="no_such_thing"):
         main(QUIET)
+    (file,) = Path("runs").glob("*/error.txt")
+    assert "no_such_thing" in file.read_text()
 
 
-def test_after_the_first_step_it_is_no_usage_error_and_the_run_is_kept(broken, capsys):
+def test_a_run_that_failed_at_once_is_not_the_newest(broken, capsys):
+    broken("x, y = batch", "x, y = batch; assert not __import__('pathlib').Path('fail').exists()")
+    main(QUIET)
+    Path("fail").touch()
+    failure(capsys)
+    args = parse_args(["--ckpt_path", "last", "--max_epochs", "2"])
+    assert not Path(args.ckpt_path).parents[1].joinpath("error.txt").exists()
+
+
+def test_after_the_first_step_the_run_is_kept(broken, capsys):
     broken("x, y = batch", "x, y = batch; self.log('train_loss', 0.0); assert len(x) == 64")  # but the last has 17
-    assert "models/net.py fails in training_step: AssertionError" in last_line(capsys, status=1)
+    assert "models/net.py fails in training_step: AssertionError" in failure(capsys)[0]
     assert list(Path("runs").glob("*/metrics.csv"))
     with pytest.raises(RunError) as error:
         train(parse_args(QUIET), Path("again"))
@@ -117,7 +160,7 @@ class Uneven(pl.LightningDataModule):
 def test_samples_that_make_no_batch_are_told_as_those_of_the_data(broken, capsys, workers):
     broken()
     Path("data/uneven.py").write_text(UNEVEN.format(workers))
-    line = last_line(capsys, "--data_name", "uneven")
+    line, _ = failure(capsys, "--data_name", "uneven")
     assert "data/uneven.py cannot make a batch: RuntimeError: stack expects each tensor to be equal size" in line
 
 
@@ -125,7 +168,7 @@ def test_a_split_that_is_not_there_is_named(broken, capsys):
     broken()
     text = (DATA / "my_data.py").read_text()
     Path("data/my_data.py").write_text(text.replace('return {"train"', 'return {"training"'))
-    line = last_line(capsys, "--data_name", "my_data")
+    line = refusal(capsys, "--data_name", "my_data")
     assert "MyData.load() returns no 'train', but training, val, test" in line
 
 
@@ -141,7 +184,7 @@ def test_a_split_that_is_not_there_is_named(broken, capsys):
 )
 def test_a_model_that_does_not_take_its_flags_is_told(broken, capsys, new, message):
     broken("super().__init__()", "super().__init__(); " + new)
-    assert re.search(r"models/net\.py does not take these flags: " + message, last_line(capsys))
+    assert re.search(r"models/net\.py does not take these flags: " + message, failure(capsys)[0])
 
 
 @pytest.mark.parametrize(

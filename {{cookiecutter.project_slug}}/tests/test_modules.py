@@ -9,7 +9,7 @@ import pytest
 import modules
 from args import UsageError
 from command_line import Parser
-from main import parse_args
+from main import main, parse_args
 from modules import add_args, brings_data, declaration, load, names, whose
 
 MODEL = """
@@ -225,7 +225,8 @@ class Net(pl.LightningModule):
     ("init", "saved"),
     [
         ("def __init__(self, hparams):", "hparams"),
-        ("def __init__(self, config):", "config"),
+        ("def __init__(self, args):", "args"),
+        ("def __init__(self, config: 'argparse.Namespace'):", "config"),
         ("def __init__(self, hparams=None):", "hparams"),
         ("def __init__(self, hparams, *args, **kwargs):", "hparams"),
         ("def __init__(self, width=7, depth=8):", ""),
@@ -240,6 +241,35 @@ def test_flags_come_as_hparams_or_by_name(root, init, saved):
     model = modules.build("models", "net", Namespace(width=5, depth=6, max_epochs=1))
     assert {name: model.hparams[name] for name in ("width", "depth")} == {"width": 5, "depth": 6}
     assert "max_epochs" not in model.hparams
+
+
+@pytest.mark.parametrize(
+    ("init", "named"),
+    [
+        ("vocab_size", "vocab_size"),
+        ("env, width", "env"),
+        ("width, net, *, loss", "net and loss"),
+    ],
+)
+def test_a_parameter_that_no_flag_gives_is_named(root, init, named, capsys):
+    """The first of them was given all flags at once, without a word."""
+    (root / "models" / "net.py").write_text(KEYWORDS.format(f"def __init__(self, {init}):", ""))
+    (root / "data" / "some.py").write_text(MODEL.format("Some").replace("Module", "DataModule"))
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    first = named.split()[0]
+    line = f"models/net.py: __init__ takes {named}, and no flag gives it: declare --{first} in add_model_specific_args"
+    assert line in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_loaders_of_a_base_class_in_lightnings_demos_count(root, capsys):
+    (root / "models" / "net.py").write_text(
+        "from pytorch_lightning.demos.boring_classes import BoringModel\nclass Net(BoringModel): pass\n"
+    )
+    (root / "data" / "some.py").write_text("raise SystemExit('these data are not for it')\n")
+    main(["--max_epochs", "1", "--limit_train_batches", "2", "--enable_progress_bar", "no"])
+    assert "last" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("init", ["", "def __init__(self): super().__init__()"])

@@ -83,6 +83,24 @@ def test_from_any_batch_of_a_model_that_draws_random_numbers_everywhere(exacting
     goes_on_to_the_bit(*argv.split(), some=slice(None, None, 5 if argv else 1))
 
 
+@pytest.fixture
+def patterns(root):
+    """The one model there is: metrics in every way that torchmetrics documents, on digits."""
+    shutil.copy(Path(__file__).with_name("metric_patterns.py"), root / "models" / "patterns.py")
+    for name in ("digits.py", "digits.npz"):
+        shutil.copy(DATA / name, root / "data")
+
+
+@pytest.mark.parametrize("argv", ["", "--val_check_interval 2"])
+def test_metrics_in_every_documented_way(patterns, argv):
+    """A metric that is given a loss with its gradient ended the run at the first validation."""
+    goes_on_to_the_bit(*argv.split(), some=slice(1, None, 3))
+
+
+def test_metrics_within_a_validation(patterns):
+    goes_on_to_the_bit("--val_check_interval", "2", snapshots=ValidationSnapshots, some=slice(1, None, 2))
+
+
 def test_from_the_middle_of_a_validation(exacting):
     goes_on_to_the_bit("--val_check_interval", "2", "--schedule", "plateau", snapshots=ValidationSnapshots)
 

@@ -19,7 +19,7 @@ from sweeps import studies
 from sweeps.claims import MOST_DEATHS, Claims, myself
 from sweeps.kept import keep_checkpoints
 from sweeps.space import Choice, Probe, Range, Space, parse_search
-from sweeps.trials import Watch, deal_devices
+from sweeps.trials import Pruned, Watch, deal_devices
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MODEL = """
@@ -303,7 +303,7 @@ def test_a_run_in_other_processes_is_not_pruned_when_its_training_is_over(tmp_pa
     watch = Watch(study.ask(), "m", tmp_path)
     watch()  # nothing is there yet
     file.write_text(lines[0] + lines[1][:9])  # half a line
-    with pytest.raises(optuna.TrialPruned) as pruned:
+    with pytest.raises(Pruned) as pruned:
         watch()
     assert pruned.value.metrics == {"m": 0.5, "other": 3.0}
     watch()  # nothing is new
