@@ -468,7 +468,7 @@ def test_no_trial_on_two_processes_is_pruned_when_its_training_is_over(project, 
 EXAM = ("--model_name", "examined", "--max_epochs", "1", "--sampler", "random", "--study_name", "exam")
 
 
-def tests_run(folder):
+def losses_tested(folder):
     """Return the losses of the models that were tested below a folder, in this order."""
     file = folder / "tests.txt"
     return [float(line) for line in file.read_text().split()] if file.exists() else []
@@ -483,7 +483,7 @@ def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_pa
         return study_of(tmp_path, f"sqlite:///{tmp_path}/shared.db").best_trial.params["loss"]
 
     first = best()
-    assert tests_run(tmp_path) == [first]
+    assert losses_tested(tmp_path) == [first]
     # At the next start it is as tested as it was, wherever that is; the run is as if it had tested itself.
     result = sweep(project, tmp_path, *words, "--n_trials", "3")
     assert f"test_loss                   {2 * first:.4f}" in result.stdout
@@ -491,8 +491,8 @@ def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_pa
     elsewhere.mkdir()
     result = sweep(project, elsewhere, *words, "--n_trials", "3")
     assert f"test_loss                   {2 * first:.4f}" in result.stdout
-    assert tests_run(elsewhere) == []
-    assert tests_run(tmp_path) == [first]
+    assert losses_tested(elsewhere) == []
+    assert losses_tested(tmp_path) == [first]
     (tested,) = tmp_path.glob("runs/sweeps/exam/trials/*/test")
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("python main.py")]
     metrics = repeated(project, tmp_path, line)
@@ -502,14 +502,14 @@ def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_pa
     while best() == first:
         sweep(project, tmp_path, *words, "--n_trials", str(more))
         more += 1
-    assert tests_run(tmp_path) == [first, first, best()]  # the second is the line's
+    assert losses_tested(tmp_path) == [first, first, best()]  # the second is the line's
 
 
 def test_a_test_that_is_killed_is_done_again(project, tmp_path):
     (tmp_path / "trouble.txt").write_text("kill")
     result = sweep(project, tmp_path, *EXAM, "--n_trials", "2")
     value = study_of(tmp_path).best_trial.params["loss"]
-    assert tests_run(tmp_path) == [value, value]
+    assert losses_tested(tmp_path) == [value, value]
     assert f"test_loss                   {2 * value:.4f}" in result.stdout
 
 
@@ -522,11 +522,11 @@ def test_a_test_that_fails_says_why_and_the_same_command_tries_again(project, tm
     assert "ValueError: no such file" in last
     assert last.endswith("; the same command tries again")
     assert f"best: trial {best.number}, val_loss {best.value:.4f}" in result.stdout
-    assert tests_run(tmp_path) == [best.params["loss"]]
+    assert losses_tested(tmp_path) == [best.params["loss"]]
     (tmp_path / "trouble.txt").unlink()
     result = sweep(project, tmp_path, *EXAM, "--n_trials", "2")
     assert f"test_loss                   {2 * best.value:.4f}" in result.stdout
-    assert tests_run(tmp_path) == [best.params["loss"]] * 2
+    assert losses_tested(tmp_path) == [best.params["loss"]] * 2
 
 
 def test_a_value_is_that_of_validation_whatever_the_test_logs(project, tmp_path):
@@ -537,7 +537,7 @@ def test_a_value_is_that_of_validation_whatever_the_test_logs(project, tmp_path)
     assert [trial.value for trial in study.trials] == pytest.approx(
         [1 - trial.params["loss"] for trial in study.trials]
     )
-    assert sorted(tests_run(tmp_path)) == sorted(trial.params["loss"] for trial in study.trials)
+    assert sorted(losses_tested(tmp_path)) == sorted(trial.params["loss"] for trial in study.trials)
 
 
 def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(project, tmp_path):
@@ -546,7 +546,7 @@ def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(proje
     words = ["--enable_checkpointing", "no", "--n_trials", "1", "--study_name", "bare"]
     result = sweep(project, tmp_path, *EXAM, *words)
     assert "trial 0 is not tested: no checkpoint of it is here" in result.stderr
-    assert tests_run(tmp_path) == []
+    assert losses_tested(tmp_path) == []
 
 
 def test_several_metrics_give_a_front(project, tmp_path):
@@ -561,9 +561,9 @@ def test_several_metrics_give_a_front(project, tmp_path):
     words = ["--model_name", "examined", *words[2:], "--study_name", "examined"]
     result = sweep(project, tmp_path, *words, *metrics, "minimize,minimize")
     assert result.stdout.count("test_loss  ") == 3
-    assert sorted(tests_run(tmp_path)) == [0.2, 0.4, 0.6]
+    assert sorted(losses_tested(tmp_path)) == [0.2, 0.4, 0.6]
     sweep(project, tmp_path, *words, *metrics, "minimize,minimize")
-    assert len(tests_run(tmp_path)) == 3
+    assert len(losses_tested(tmp_path)) == 3
 
 
 def test_the_dashboard_shows_the_study(project, tmp_path):
