@@ -60,7 +60,7 @@ SHORT = ("--max_epochs", "2", "--limit_train_batches", "3", "--limit_val_batches
         ("--monitor a,b --direction minimize,maximize --pruner median", "--pruner median needs one metric"),
         ("--num_nodes 2", "trials do not go over several machines"),
         ("--command test", "a sweep trains: leave out test"),
-        ("--ckpt_path best", "--ckpt_path best: there is no run below"),
+        ("--ckpt_path best", "--ckpt_path best: there is no run of fit below"),
         ("--storage study.db", "--storage study.db is no URL"),
         ("--storage nosuch://host/name", "--storage nosuch://host/name: "),
         ("--storage grpc://host", "write grpc://HOST:PORT"),
