@@ -152,6 +152,7 @@ def test_settings_of_trainer_are_its_own():
         ("max_time: null", "max_time", None),
         ("logger: [csv, tensorboard]", "logger", "csv,tensorboard"),
         ("gpus: 0", "accelerator", "cpu"),
+        ("accelerator: ddp", "strategy", "ddp"),
     ):
         assert getattr(parse_args(["--config", config(text)]), name) == value
 

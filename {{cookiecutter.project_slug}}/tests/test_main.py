@@ -73,6 +73,7 @@ def test_the_metrics_are_those_of_the_best_epoch():
         ["--batch_size", "-1"],
         ["--precision", "17"],
         ["--accelerator", "abacus"],
+        ["--accelerator", "dp"],
         ["--strategy", "luck"],
         ["--gpus", "1000"],
         ["--max_steps", "-5"],
