@@ -10,8 +10,8 @@ from tests.conftest import TEMPLATE, template_files
 LAYERS = [
     ["sweep_hydra", "hydra_plugins"],
     ["multirun.job", "multirun.table"],
-    ["multirun.study"],
-    ["multirun.flags", "multirun.launched", "multirun.notes"],
+    ["multirun.planned", "multirun.study"],
+    ["multirun.errors", "multirun.flags", "multirun.launched", "multirun.notes"],
     ["multirun"],
     ["sweep_optuna"],
     ["sweeps.workers"],

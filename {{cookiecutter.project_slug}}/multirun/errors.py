@@ -1,0 +1,52 @@
+"""What ends a command line of Hydra's in one line."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
+
+from args import RunError, UsageError
+from command_line import Parser
+
+# What Hydra says of a name that it has already, to which + would add it once more.
+TWICE = re.compile(
+    r"Multiple values for (?P<a>\S+)\. |(?P<b>\S+) appears more than once|"
+    r"force-add of config groups is not supported: '\+\+(?P<c>[^=]+)=|An item is already at '(?P<d>[^']+)'"
+)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End with one line and an exit status, as main.py, where the user can mend what is wrong."""
+    try:
+        yield
+    except UsageError as error:
+        Parser().error(str(error))
+    except RunError as error:
+        sys.exit(f"{Parser().prog}: error: {error}")
+    except Exception as error:
+        *_, last = walk_tb(error.__traceback__)
+        if last[0].f_globals["__name__"].startswith(("hydra.", "omegaconf.")):
+            Parser().error(explain(error))
+        if isinstance(error, OSError):  # a full disk, no permission: of the machine, not of the code
+            sys.exit(f"{Parser().prog}: error: {error}")
+        raise
+
+
+def explain(error: Exception) -> str:
+    """Return what an error of Hydra's says, and a remedy where its own is none."""
+    said = str(error).partition("Config search path")[0]
+    if added := added_again(said):
+        return f"{added}: it has its place already: drop the +, as in {added.lstrip('+')}"
+    if "Could not override 'data_name'" in said:
+        said = f"{said}: does the model bring its own? Then leave data_name out"
+    cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
+    return f"{said} {cause}"
+
+
+def added_again(said: str) -> str | None:
+    """Return the word of the command line that adds, with +, what Hydra has already; None if there is no such word."""
+    found = TWICE.search(said)
+    name = next(filter(None, found.groups())) if found else None
+    return next((word for word in sys.argv[1:] if re.match(rf"\++{re.escape(str(name))}=", word)), None)
