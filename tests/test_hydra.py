@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.conftest import popen
 from tests.slurm_node import slurm_node, why_not
 
 SHORT = ("max_epochs=2", "limit_train_batches=5", "limit_val_batches=2", "limit_test_batches=2")
@@ -122,7 +123,7 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
     argv = ["-m", "max_epochs=60", "limit_train_batches=5", "seed=1,2", "hydra.sweep.dir=many", *launcher]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
     command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
-    process = subprocess.Popen(
+    process = popen(
         command,
         cwd=tmp_path,
         env=clean | {"OMP_NUM_THREADS": "1"},
@@ -222,7 +223,7 @@ def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
 
         argv = ["-m", "hydra/launcher=slurm", *job, "max_epochs=100", "limit_train_batches=5", "hydra.sweep.dir=long"]
         command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
+        process = popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
         last = tmp_path / "long" / "0" / "checkpoints" / "last.ckpt"
         while not last.exists() and process.poll() is None:
             time.sleep(0.1)
