@@ -274,8 +274,9 @@ def test_overrides_are_searched_as_flags_of_search_are(project, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "status", "said"),
     [
-        (["widht=3"], 2, "Could not override 'widht'."),
-        (["encoder_layers=3"], 2, "Could not override 'encoder_layers'."),
+        (["widht=3"], 2, "Could not override 'widht': unknown flag widht"),
+        (["encoder_layers=3"], 2, "Could not override 'encoder_layers': encoder_layers is a flag of model gan, not m"),
+        (["-m", "model_name=my_model", "encoder_layers=3,4"], 2, "is a flag of model gan, not my_model"),
         (["max_epochs=abc"], 2, "argument --max_epochs: 'abc' is not what it takes: int|none"),
         (["--max_epochs", "3"], 2, "--max_epochs: here flags stand without dashes"),
         (["model_name=nobody"], 2, "Could not find 'model_name/nobody' Available options in 'model_name': gan killer"),

@@ -7,9 +7,13 @@
 What stands in conf/ comes before, and experiment=NAME brings the flags of conf/experiment/NAME.yaml or of a run's file.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  an older one cannot read what is imported below
+    sys.exit(f"sweep_hydra.py: error: needs Python 3.10 or newer, this is {'.'.join(map(str, sys.version_info[:3]))}")
+
 import os
 import re
-import sys
 from collections.abc import Sequence
 
 import hydra

@@ -8,6 +8,7 @@ from traceback import walk_tb
 
 from args import RunError, UsageError
 from command_line import Parser
+from main import build_parser
 
 # What Hydra says of a name that it has already, to which + would add it once more.
 TWICE = re.compile(
@@ -41,8 +42,16 @@ def explain(error: Exception) -> str:
         return f"{added}: it has its place already: drop the +, as in {added.lstrip('+')}"
     if "Could not override 'data_name'" in said:
         said = f"{said}: does the model bring its own? Then leave data_name out"
+    elif found := re.match(r"Could not override '(\w+)'\.\s+To append to your config", said):
+        return f"{found[0].split('.')[0]}: {whose(found[1])}"
     cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
     return f"{said} {cause}"
+
+
+def whose(name: str) -> str:
+    """Return what is wrong with an unknown name, as main.py says of the flag."""
+    chosen = [f"--{word}" for word in sys.argv[1:] if re.fullmatch(r"(model|data)_name=\w+", word)]
+    return build_parser(chosen).explain(f"--{name}").replace("--", "")
 
 
 def added_again(said: str) -> str | None:

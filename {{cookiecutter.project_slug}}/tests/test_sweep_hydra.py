@@ -400,7 +400,9 @@ def refused(monkeypatch, capsys, program, *argv):
     ("override", "message"),
     [
         ("max_epoch=3", "Could not override 'max_epoch'"),
-        ("learning_rat=3", "Could not override 'learning_rat'"),
+        ("learning_rat=3", "Could not override 'learning_rat': unknown flag learning_rat, did you mean learning_rate?"),
+        ("lr=3", "Could not override 'lr': unknown flag lr, did you mean learning_rate?"),
+        ("epochs=3", "Could not override 'epochs': unknown flag epochs, did you mean max_epochs?"),
         ("model_name=nothing", "Could not find 'model_name/nothing'"),
         ("data_name=nothing", "Could not find 'data_name/nothing'"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
