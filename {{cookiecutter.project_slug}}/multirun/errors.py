@@ -10,10 +10,10 @@ from args import RunError, UsageError
 from command_line import Parser
 from main import build_parser
 
-# What Hydra says of a name that it has already, to which + would add it once more.
+# What Hydra says where + would add a name that it has already.
 TWICE = re.compile(
-    r"Multiple values for (?P<a>\S+)\. |(?P<b>\S+) appears more than once|"
-    r"force-add of config groups is not supported: '\+\+(?P<c>[^=]+)=|An item is already at '(?P<d>[^']+)'"
+    r"Multiple values for (\S+)\.\s|(\S+) appears more than once|"
+    r"force-add of config groups is not supported: '\+\+([^=]+)=|An item is already at '([^']+)'"
 )
 
 
@@ -43,12 +43,12 @@ def explain(error: Exception) -> str:
     if "Could not override 'data_name'" in said:
         said = f"{said}: does the model bring its own? Then leave data_name out"
     elif found := re.match(r"Could not override '(\w+)'\.\s+To append to your config", said):
-        return f"{found[0].split('.')[0]}: {whose(found[1])}"
+        return f"Could not override {found[1]!r}: {explain_unknown(found[1])}"
     cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
     return f"{said} {cause}"
 
 
-def whose(name: str) -> str:
+def explain_unknown(name: str) -> str:
     """Return what is wrong with an unknown name, as main.py says of the flag."""
     chosen = [f"--{word}" for word in sys.argv[1:] if re.fullmatch(r"(model|data)_name=\w+", word)]
     return build_parser(chosen).explain(f"--{name}").replace("--", "")
@@ -57,5 +57,7 @@ def whose(name: str) -> str:
 def added_again(said: str) -> str | None:
     """Return the word of the command line that adds, with +, what Hydra has already; None if there is no such word."""
     found = TWICE.search(said)
-    name = next(filter(None, found.groups())) if found else None
-    return next((word for word in sys.argv[1:] if re.match(rf"\++{re.escape(str(name))}=", word)), None)
+    if found is None:
+        return None
+    name = next(filter(None, found.groups()))
+    return next((word for word in sys.argv[1:] if re.match(rf"\++{re.escape(name)}=", word)), None)

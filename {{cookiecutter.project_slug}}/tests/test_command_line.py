@@ -225,7 +225,7 @@ def test_a_mistake_is_answered_in_one_line(parser, argv, message, capsys):
         ("--random_seed 1", "--seed"),
         ("--grad-clip 1", "--gradient_clip_val"),
         ("--patience 3", "--early_stopping_patience"),
-        ("--model gan", "--model_name"),
+        ("--model net", "--model_name"),
         ("--dataset mnist", "--data_name"),
         ("--output_dir x", "--default_root_dir"),
         ("--resume", "--ckpt_path last"),
@@ -243,7 +243,7 @@ def test_a_mistake_is_answered_in_one_line(parser, argv, message, capsys):
         ("--data.batch_size 3", "--batch_size"),
         ("--seedd 3", "--seed"),
         ("--wd 0.1", None),  # no flag of this model
-        ("--n_trial 3", None),  # of a sweep
+        ("--n_trial 3", None),  # of another program
         ("--dropout 0.1", None),
     ],
 )
