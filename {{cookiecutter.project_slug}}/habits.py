@@ -1,12 +1,12 @@
-"""What users type from the habit of other programs, and what it is called here."""
+"""Flags and commands that other programs have, and their names here."""
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 from args import UsageError
 
-# Names of one thing, as the examples of PyTorch, Hugging Face, timm and LightningCLI have them, and what they are here.
-# A model may have any of them as its flag: the one that is there is suggested.
+# Names of one thing in the examples of PyTorch, Hugging Face, timm and LightningCLI, and here. A model may declare any
+# of them as its flag: the one that exists is suggested.
 SAME = (
     ("learning_rate", "lr", "base_lr"),
     ("batch_size", "bs", "b", "batch", "train_batch_size", "per_device_train_batch_size"),
@@ -24,7 +24,7 @@ SAME = (
     ("fast_dev_run", "dry_run", "debug"),
     ("n_trials", "trials", "num_trials"),
 )
-# Flags that are here the value of another flag, or the first word.
+# Flags that are here another flag with a value, or the first word.
 INSTEAD = {
     "--ckpt_path last": ("resume", "auto_resume"),
     "--ckpt_path FILE": ("checkpoint", "ckpt", "resume_from", "load", "weights", "pretrained"),
@@ -46,11 +46,11 @@ COMMANDS = {"train": "fit", "val": "validate", "eval": "test", "evaluate": "test
 
 
 def meant_by(flag: str, flags: Collection[str]) -> list[str]:
-    """Return what somebody means who types a flag of another program, if this one has it.
+    """Return the suggestions for a flag of another program, as far as this one has them.
 
     Args:
-        flag: what is typed; of the flags of LightningCLI, such as --trainer.max_epochs, the end counts.
-        flags: those that there are.
+        flag: as typed; of a flag of LightningCLI's, such as --trainer.max_epochs, the end counts.
+        flags: the flags of this command line.
     """
     name = flag.lstrip("-").replace("-", "_").rpartition(".")[2].lower()
     same = [f"--{each}" for names in SAME if name in names for each in names]

@@ -1,4 +1,4 @@
-"""What ends a command line of Hydra's in one line."""
+"""Errors of the user's, and of Hydra, as one line."""
 
 import re
 import sys
@@ -36,7 +36,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """Return what an error of Hydra's says, and a remedy where its own is none."""
+    """Return the message of an error of Hydra's, with our remedy where Hydra's own does not help."""
     said = str(error).partition("Config search path")[0]
     if added := added_again(said):
         return f"{added}: it has its place already: drop the +, as in {added.lstrip('+')}"
@@ -49,7 +49,7 @@ def explain(error: Exception) -> str:
 
 
 def explain_unknown(name: str) -> str:
-    """Return what is wrong with an unknown name, as main.py says of the flag."""
+    """Return why a name is unknown, in the words of main.py."""
     chosen = [f"--{word}" for word in sys.argv[1:] if re.fullmatch(r"(model|data)_name=\w+", word)]
     return build_parser(chosen).explain(f"--{name}").replace("--", "")
 

@@ -84,7 +84,7 @@ def experiment_config(file: Path) -> dict[str, Any]:
     """Return the flags in a file, such as ``--config`` takes and a run writes.
 
     Raises:
-        UsageError: it cannot be read, is of a run that did not train, or has settings of Hydra's.
+        UsageError: If it cannot be read, is of a run that did not train, or has settings of Hydra's.
     """
     if re.search(r"^hydra:", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
         raise UsageError(f"{file} has a hydra: block: its first line must be {PACKAGE}")
@@ -137,7 +137,7 @@ def words_of_job(config: DictConfig, hydra: Any) -> list[str]:
         hydra: Hydra's own part of it.
 
     Raises:
-        UsageError: there are none, or a file cannot be used.
+        UsageError: If no words give a flag its value, or a file cannot be used.
     """
     own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     require_flags(own, hydra.runtime.choices)
@@ -147,7 +147,7 @@ def words_of_job(config: DictConfig, hydra: Any) -> list[str]:
 
 
 def require_flags(config: DictConfig, choices: Mapping[str, Any]) -> None:
-    """Raise UsageError if a file of Hydra's own kind is not written so that what it holds are flags.
+    """Raise UsageError if a file of Hydra's own kind sets values that are no flags.
 
     Args:
         config: of a job, without Hydra's own part.

@@ -70,7 +70,7 @@ def run_one_of_many(config: DictConfig) -> float:
     """Do the run of a job of a multirun, note beside it what came of it, and return the monitored metric or NaN.
 
     Raises:
-        OccupiedError: the directory is that of another run.
+        OccupiedError: If the directory belongs to another run.
         Stopped: a signal has arrived in the process that has begun the multirun.
         SystemExit: submitit starts the job again.
     """
@@ -108,8 +108,8 @@ def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
     """Return the flags of a run and the words of a command line that are the same; they are written beside it.
 
     Raises:
-        UsageError: a flag does not take its value.
-        OccupiedError: the directory is that of another run.
+        UsageError: If a flag does not take its value.
+        OccupiedError: If the directory belongs to another run.
     """
     hydra = HydraConfig.get()
     if hydra.output_subdir != HYDRA:

@@ -27,7 +27,7 @@ class Note:
         mode: whether the smaller ("min") or the larger ("max") is better.
         error: why it failed, in one line.
         seconds: that it took.
-        overrides: what is its own; Hydra's list of them may be that of another job, which came to the same directory.
+        overrides: its own. Hydra's list may be that of a later job, which was refused in the same directory.
     """
 
     metric: str | None = None
@@ -69,11 +69,11 @@ class Job:
 
 
 class OccupiedError(UsageError):
-    """The directory of a job is that of another run, or holds something else."""
+    """The directory of a job belongs to another run, or holds other files."""
 
 
 def require_free(run_dir: Path, words: Sequence[str]) -> None:
-    """Raise OccupiedError if a directory is not for the run with these words: that is, neither new nor its own."""
+    """Raise OccupiedError if a directory is neither new nor that of the run with these words."""
     file = run_dir / COMMAND_FILE
     if not file.exists():
         if run_dir.is_dir() and (others := foreign(run_dir)):

@@ -1,4 +1,4 @@
-"""The jobs of a multirun before Hydra runs any: what is wrong with one is said before anything is written."""
+"""Checks the jobs of a multirun before Hydra writes anything."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +16,9 @@ from multirun.notes import difference, require_free
 
 
 def require_all_free(config: DictConfig) -> None:
-    """Raise UsageError, or what Hydra raises, if a job of a multirun cannot be composed or have its directory.
+    """Raise UsageError, or an error of Hydra's, if a job of a multirun cannot be composed or have its directory.
 
-    Of all sweepers only Hydra's own says beforehand which jobs there will be.
+    Of other sweepers than Hydra's own the jobs are not known beforehand: there each job checks its directory itself.
 
     Args:
         config: of the multirun.
@@ -38,8 +38,8 @@ def require_all_free(config: DictConfig) -> None:
 def planned_jobs(config: DictConfig) -> Iterator[DictConfig]:
     """Yield the config of each job of a multirun.
 
-    In a new directory, where each job has its number, one for each choice of groups is enough: what is wrong with a
-    value ends its job alone.
+    In a new directory, where each job has its number, one job for each choice of groups is enough: a wrong value ends
+    its job alone.
 
     Args:
         config: of the multirun.
