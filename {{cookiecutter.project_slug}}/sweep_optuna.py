@@ -4,8 +4,12 @@ What is searched stands beside the model, in search_space, and in --search. A fl
 command again goes on where it stopped, and joins in on other machines with the same --storage.
 """
 
-import json
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  an older one cannot read what is imported below
+    sys.exit(f"sweep_optuna.py: error: needs Python 3.10 or newer, this is {'.'.join(map(str, sys.version_info[:3]))}")
+
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -153,7 +157,8 @@ def require_outcome(claims: Any) -> None:
     from sweeps.ranking import best
     from sweeps.report import TABLE
 
-    if failures := claims.failures(claims.trials()):
+    failures = claims.failures(claims.trials())
+    if failures:
         raise RunError(f"{failures}; the same command goes on")
     if not best(claims.study):
         raise RunError(f"no trial is complete: {claims.sweep.directory / TABLE} says why")

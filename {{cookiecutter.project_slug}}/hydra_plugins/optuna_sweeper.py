@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 import signals
 from args import RunError
-from multirun.flags import given_names, job_words
+from multirun.flags import given_names, job_words, require_flags
 from multirun.study import CLAIMED, override_text, sweep_words
 from multirun.table import Remember
 
@@ -88,7 +88,9 @@ class OptunaSweeper(Sweeper):
 
     def held_words(self, held: Sequence[str]) -> list[str]:
         """Return the words of a command line of main.py for what is not searched."""
-        return job_words(self.job, given_names(held, self.config.hydra.runtime.choices.get("experiment")))
+        choices = self.config.hydra.runtime.choices
+        require_flags(self.job, choices)
+        return job_words(self.job, given_names(held, choices.get("experiment")))
 
     def launcher_into(self, directory: Path) -> Launcher:
         """Return the launcher that the config names, with the directory of the sweep for all that it writes."""
