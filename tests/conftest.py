@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,18 @@ else:
 __all__ = ["tomllib"]
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+
+
+def popen(command, **kwargs):
+    """Start a process that takes signals, also where the tests ignore them, as in the background of a script."""
+    ignored = [each for each in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_IGN]
+    try:
+        for signum in ignored:
+            signal.signal(signum, signal.SIG_DFL)
+        return subprocess.Popen(command, **kwargs)
+    finally:
+        for signum in ignored:
+            signal.signal(signum, signal.SIG_IGN)
 
 
 class Project:

@@ -91,5 +91,5 @@ def test_the_readme_lists_every_question():
 
 def test_the_version_is_that_of_the_changelog_and_in_the_project(project):
     version = json.loads((ROOT / "cookiecutter.json").read_text())["_version"]
-    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version
+    assert re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version
     assert tomllib.loads((project.path / "pyproject.toml").read_text())["tool"]["lit-template"] == {"version": version}

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.conftest import popen
 from tests.slurm_node import slurm_node, why_not
 
 SHORT = ("max_epochs=2", "limit_train_batches=5", "limit_val_batches=2", "limit_test_batches=2")
@@ -33,9 +34,12 @@ class Killer(LitMNIST):
 
 @pytest.fixture(scope="module")
 def project(bake):
-    """A project with Optuna and Hydra, and a model whose process is killed if its first layer has 7 units."""
+    """A project with Optuna and Hydra, a model that is killed if its first layer has 7 units, and slips in conf/."""
     project = bake(project_slug="hydras", sweeps="both")
     (project.path / "models" / "killer.py").write_text(KILLER)
+    (project.path / "conf" / "experiment" / "block.yaml").write_text("max_epochs: 1\nhydra:\n  verbose: true\n")
+    (project.path / "conf" / "size").mkdir()
+    (project.path / "conf" / "size" / "small.yaml").write_text("layer_1_dim: 8\n")
     return project
 
 
@@ -119,7 +123,7 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
     argv = ["-m", "max_epochs=60", "limit_train_batches=5", "seed=1,2", "hydra.sweep.dir=many", *launcher]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
     command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
-    process = subprocess.Popen(
+    process = popen(
         command,
         cwd=tmp_path,
         env=clean | {"OMP_NUM_THREADS": "1"},
@@ -143,13 +147,70 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
         assert metrics(tmp_path / f"again{row['seed']}") == metrics(tmp_path / "many" / row["job"])
 
 
-def test_a_second_multirun_does_not_pass_for_the_first_in_its_directory(project, tmp_path):
-    hydra(project, "-m", *SHORT, "seed=1,2", "hydra.sweep.dir=many", cwd=tmp_path)
-    before = metrics(tmp_path / "many" / "1")
-    hydra(project, "-m", *SHORT, "seed=1,3", "hydra.sweep.dir=many", status=1, cwd=tmp_path)
-    assert [row["state"] for row in table(tmp_path / "many")] == ["complete", "failed"]
-    assert "holds a run with other flags" in table(tmp_path / "many")[1]["error"]
-    assert metrics(tmp_path / "many" / "1") == before
+def contents(folder):
+    """Return every file below a folder, and what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def require_true_rows(folder):
+    """Hold the rows of a table against the runs: each has the metrics of its own overrides."""
+    for row in table(folder):
+        assert f"--seed={row['seed']} " in row["command"]
+        assert (folder / row["job"] / "command.txt").read_text() == f"{row['command']}\n"
+        assert json.loads((folder / row["job"] / "metrics.json").read_text())["val_loss"] == float(row["val_loss"])
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+def test_other_overrides_in_a_used_directory_are_refused_and_change_nothing(project, tmp_path, launcher):
+    argv = ["-m", *SHORT, "hydra.sweep.dir=many", *launcher]
+    hydra(project, *argv, "seed=1,2,3,4", cwd=tmp_path)
+    before = contents(tmp_path)
+    result = hydra(project, *argv, "seed=1,2,3,5", status=2, cwd=tmp_path)
+    (line,) = result.stderr.splitlines()
+    assert "many/3 holds a run with seed=4, and this job has seed=5: name another directory, or give the same" in line
+    result = hydra(project, *argv, "seed=1,2,3,4", "batch_size=16", status=2, cwd=tmp_path)
+    assert "many/0 holds a run with batch_size by default, and this job has batch_size=16: " in result.stderr
+    assert contents(tmp_path) == before
+    # The same ones, in another order, are what is there; and there may be more of them.
+    hydra(project, "-m", "seed=1,2,3,4,5", *reversed(SHORT), "hydra.sweep.dir=many", *launcher, cwd=tmp_path)
+    rows = table(tmp_path / "many")
+    assert sorted(row["seed"] for row in rows) == ["1", "2", "3", "4", "5"]
+    assert {row["state"] for row in rows} == {"complete"}
+    require_true_rows(tmp_path / "many")
+    unchanged = [path for path in before if path.name in ("metrics.json", "metrics.csv", "last.ckpt", "command.txt")]
+    assert len(unchanged) == 16
+    assert all(path.read_bytes() == before[path] for path in unchanged)
+
+
+def test_other_overrides_in_the_directory_of_a_run_are_refused_and_change_nothing(project, tmp_path):
+    hydra(project, *SHORT, "seed=1", "hydra.run.dir=one", cwd=tmp_path)
+    before = contents(tmp_path)
+    result = hydra(project, *SHORT, "seed=2", "hydra.run.dir=one", status=2, cwd=tmp_path)
+    assert "one holds a run with seed=1, and this job has seed=2: " in result.stderr
+    assert contents(tmp_path) == before
+    hydra(project, *SHORT, "seed=1", "hydra.run.dir=one", cwd=tmp_path)
+
+
+SILENT = """
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+
+class Silent(BasicSweeper):
+    pass
+"""
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+def test_where_a_sweeper_does_not_tell_its_jobs_beforehand_rows_stay_true(project, tmp_path, launcher):
+    (project.path / "hydra_plugins" / "silent.py").write_text(SILENT)
+    argv = ["-m", *SHORT, "hydra.sweep.dir=many", "hydra.sweeper._target_=hydra_plugins.silent.Silent", *launcher]
+    hydra(project, *argv, "seed=1,2", cwd=tmp_path)
+    before = table(tmp_path / "many")
+    result = hydra(project, *argv, "seed=1,3", status=2, cwd=tmp_path)
+    assert "many/1 holds a run with seed=2, and this job has seed=3: " in result.stderr
+    rows = table(tmp_path / "many")
+    assert [{**row, "seconds": ""} for row in rows] == [{**row, "seconds": ""} for row in before]
+    require_true_rows(tmp_path / "many")
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm")
@@ -162,7 +223,7 @@ def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
 
         argv = ["-m", "hydra/launcher=slurm", *job, "max_epochs=100", "limit_train_batches=5", "hydra.sweep.dir=long"]
         command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
+        process = popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
         last = tmp_path / "long" / "0" / "checkpoints" / "last.ckpt"
         while not last.exists() and process.poll() is None:
             time.sleep(0.1)
@@ -213,13 +274,23 @@ def test_overrides_are_searched_as_flags_of_search_are(project, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "status", "said"),
     [
-        (["widht=3"], 2, "Could not override 'widht'."),
-        (["encoder_layers=3"], 2, "Could not override 'encoder_layers'."),
+        (["widht=3"], 2, "Could not override 'widht': unknown flag widht"),
+        (["encoder_layers=3"], 2, "Could not override 'encoder_layers': encoder_layers is a flag of model gan, not m"),
+        (["-m", "model_name=my_model", "encoder_layers=3,4"], 2, "is a flag of model gan, not my_model"),
         (["max_epochs=abc"], 2, "argument --max_epochs: 'abc' is not what it takes: int|none"),
         (["--max_epochs", "3"], 2, "--max_epochs: here flags stand without dashes"),
         (["model_name=nobody"], 2, "Could not find 'model_name/nobody' Available options in 'model_name': gan killer"),
-        (["experiment=nothing"], 2, "Could not find 'experiment/nothing' Available options in 'experiment': short"),
+        (["experiment=nothing"], 2, "Could not find 'experiment/nothing' Available options in 'experiment': block"),
+        (["hydra.run.dir=notes.txt"], 1, "File exists: 'notes.txt'"),
         (["hydra.run.dir=."], 2, "is not for this job alone: it holds notes.txt"),
+        (["-m", "hydra.sweep.dir=.", "hydra.sweep.subdir=."], 2, "is not for this job alone: it holds notes.txt"),
+        (["+experiment=short"], 2, "+experiment=short: it has its place already: drop the +, as in experiment=short"),
+        (["-m", "+experiment=short"], 2, "drop the +, as in experiment=short"),
+        (["experiment=block"], 2, "experiment/block.yaml has a hydra: block: its first line must be # @package _gl"),
+        (["-m", "experiment=short,block"], 2, "experiment/block.yaml has a hydra: block: its first line must be # @"),
+        (["+size=small"], 2, "size/small.yaml: its first line must be # @package _global_, so that it holds flags"),
+        (["-m", "+size=small"], 2, "size/small.yaml: its first line must be # @package _global_, so that it holds"),
+        (["-m", "hydra/sweeper=optuna", "+size=small"], 2, "size/small.yaml: its first line must be # @package"),
         (["-m", "experiment=null,short"], 2, "Config group override must be a string"),
         (["-m", "hydra/sweeper=optuna", "model_name=mnist,gan"], 2, "--model_name cannot be searched"),
         (["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=0"], 2, "'0' is not a positive integer"),
@@ -234,8 +305,16 @@ def test_a_mistake_is_one_line(project, tmp_path, argv, status, said):
     assert said in line
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "notes.log").read_text() == "mine, too"
-    assert not list(tmp_path.glob("runs/hydra/*"))
+    assert not list(tmp_path.glob("runs/*/*"))
     assert not (tmp_path / ".hydra").exists()
+
+
+def test_what_the_errors_say_mends_the_files(project, tmp_path):
+    for name in ("experiment/block.yaml", "size/small.yaml"):
+        file = project.path / "conf" / name
+        (file.with_name(f"mended_{file.name}")).write_text(f"# @package _global_\n{file.read_text()}")
+    hydra(project, *SHORT, "experiment=mended_block", "+size=mended_small", "hydra.run.dir=one", cwd=tmp_path)
+    assert (tmp_path / "one" / "command.txt").read_text().startswith("python main.py --layer_1_dim=8 --max_epochs=2 ")
 
 
 def test_help_config_and_completion_are_quick_to_answer(project, tmp_path):

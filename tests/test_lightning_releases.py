@@ -54,6 +54,7 @@ LINES = [
     ("--logger csv,tensorboard", "logger", "csv,tensorboard"),
     ("--strategy ddp_find_unused_parameters_true", "strategy", "ddp_find_unused_parameters_true"),
     ("--accelerator mps", "accelerator", "mps"),
+    ("--accelerator ddp", "accelerator", "ddp"),
     ("--profiler pytorch", "profiler", "pytorch"),
     ("--gradient_clip_algorithm value", "gradient_clip_algorithm", "value"),
     ("--default_root_dir here", "default_root_dir", "here"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import popen
+
 QUIET = ("--enable_progress_bar", "no", "--enable_model_summary", "no")
 # Wide, so that much of the time goes into writing checkpoints of 8 MB.
 MNIST = ("--layer_1_dim", "600", "--layer_2_dim", "300", "--max_epochs", "3", "--limit_val_batches", "2")
@@ -29,7 +31,7 @@ class Process:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
         clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with self.log.open("w") as log:
-            self.popen = subprocess.Popen(
+            self.popen = popen(
                 [sys.executable, str(project.path / "main.py"), *argv, *QUIET],
                 cwd=cwd,
                 env=clean | environment,
@@ -197,6 +199,18 @@ def test_a_signal_saves_and_says_so(start, whole, tmp_path, name, status, group)
     again = start("--ckpt_path", str(last))
     assert again.wait() == 0, again.text()
     assert_equal_to_the_bit(the_run(tmp_path), whole(*argv))
+
+
+def test_a_process_of_these_tests_takes_signals_that_the_tests_ignore():
+    script = "import signal; print([signal.getsignal(s) is signal.SIG_IGN for s in (signal.SIGINT, signal.SIGHUP)])"
+    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        process = popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert process.communicate(timeout=60) == ("[False, False]\n", None)
+        assert {signal.getsignal(signum) for signum in before} == {signal.SIG_IGN}
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def test_a_signal_before_training_and_after_it_stops_at_once(start, tmp_path):

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from tests.conftest import TEMPLATE, template_files
+from tests.conftest import TEMPLATE, Project, template_files
 
 LAYERS = [
     ["sweep_hydra", "hydra_plugins"],
     ["multirun.job", "multirun.table"],
-    ["multirun.study"],
-    ["multirun.flags", "multirun.launched", "multirun.notes"],
+    ["multirun.planned", "multirun.study"],
+    ["multirun.errors", "multirun.flags", "multirun.launched", "multirun.notes"],
     ["multirun"],
     ["sweep_optuna"],
     ["sweeps.workers"],
@@ -28,7 +28,7 @@ LAYERS = [
     ["callbacks", "explain", "new", "predictions", "resume", "trained"],
     ["checkpoints", "command_line", "loggers", "loops", "modules", "progress"],
     ["declarations", "models", "data", "program_args", "runs", "words"],
-    ["config_files", "in_memory", "lean_steps", "lean_imports", "metric_state", "optimizers"],
+    ["config_files", "habits", "in_memory", "lean_steps", "lean_imports", "metric_state", "optimizers"],
     ["args", "files", "signals", "slurm"],
     ["trainer_args"],
 ]
@@ -61,6 +61,21 @@ def test_imports_point_down(file):
         for name in names:
             if level(name) is not None and not module.startswith(f"{name}."):
                 assert level(name) > level(module), f"{file} imports {name}"
+
+
+SCRIPTS = ["main.py", "sweep_hydra.py", "sweep_optuna.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_older_python_is_told_that_it_is_too_old(script):
+    """The script alone is parsed and run, of any Python 3, up to where it says so: what it imports later is not."""
+    ast.parse((TEMPLATE / script).read_text(), feature_version=(3, 7))
+    pretend = "import sys; sys.version_info = (3, 9, 18, 'final', 0)\n"
+    pretend += "code = compile(open(sys.argv[1]).read(), sys.argv[1], 'exec'); before = {*sys.modules}\n"
+    pretend += "try: exec(code, {'__name__': '__main__'})\nfinally: print({*sys.modules} - before)"
+    result = Project(TEMPLATE).python("-c", pretend, script)
+    assert result.stdout == "set()\n"
+    assert (result.returncode, result.stderr) == (1, f"{script}: error: needs Python 3.10 or newer, this is 3.9.18\n")
 
 
 def test_only_the_chosen_modules_are_imported(project):

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, popen
 
 STORM = ("--max_epochs", "4", "--limit_val_batches", "2", "--n_trials", "9", "--pruner", "none", "--keep_top", "9")
 MOODY = """
@@ -139,7 +139,7 @@ def start(project, tmp_path):
         with (tmp_path / "log.txt").open("a") as log:
             command = [sys.executable, str(project.path / "sweep_optuna.py"), *argv]
             started.append(
-                subprocess.Popen(
+                popen(
                     command,
                     cwd=tmp_path,
                     env=clean,

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from args import UsageError
 from config_files import apply_configs, read_config, settable
+from habits import meant_by
 from trainer_args import OffFlag
 
 
@@ -77,9 +78,9 @@ class Parser(ArgumentParser):
         """Return the flags; exit with status 2 if there is more, on the command line or in a config file."""
         flags, unknown, unknown_settings = self._parse(args, namespace)
         for word in unknown:
-            self.error(self._explain(word.split("=")[0]) if word.startswith("-") else f"unexpected word {word!r}")
+            self.error(self.explain(word.split("=")[0]) if word.startswith("-") else f"unexpected word {word!r}")
         for file, name in unknown_settings:
-            self.error(f"{file}: {self._explain(f'--{name}')}")
+            self.error(f"{file}: {self.explain(f'--{name}')}")
         return flags
 
     def _parse(self, args: Any, namespace: Any) -> tuple[Namespace, list[str], list[tuple[str, str]]]:
@@ -151,14 +152,15 @@ class Parser(ArgumentParser):
         reader._add_action(config)
         return reader.parse_known_args(args)[0].config or []
 
-    def _explain(self, flag: str) -> str:
-        """Return what is wrong with an unknown flag: of another model, or misspelt."""
+    def explain(self, flag: str) -> str:
+        """Return what is wrong with an unknown flag: of another model, of another program, or misspelt."""
         if whose := self.whose(flag):
             return f"{flag} is {whose}"
         actions = self._option_string_actions.items()
         flags = [name for name, action in actions if action.help != SUPPRESS or isinstance(action, OffFlag)]
         longer = [name for name in flags if len(flag) > 2 and name.startswith(flag)]
-        near = (longer or get_close_matches(flag.replace("-", "_").replace("__", "--", 1), flags, cutoff=0.7))[:3]
+        misspelt = get_close_matches(flag.replace("-", "_").replace("__", "--", 1), flags, cutoff=0.7)
+        near = (meant_by(flag, flags) or longer or misspelt)[:3]
         return f"unknown flag {flag}" + (f", did you mean {' or '.join(near)}?" if near else "")
 
     def _check_value(self, action: Action, value: Any) -> None:

@@ -29,10 +29,15 @@ def build_loggers(names: str | bool | None, run_dir: Path, positions: Mapping[st
     build = {"csv": RunCSVLogger, "tensorboard": RunTensorBoardLogger, "wandb": RunWandbLogger}
     chosen = names.split(",") if isinstance(names, str) else ["csv"] if names else []
     positions = positions if isinstance(positions, Mapping) else {}
-    try:
-        return [build[name](run_dir, positions.get(build[name].__name__)) for name in dict.fromkeys(chosen)]
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--logger {names}: {error}") from error
+    loggers: list[Logger] = []
+    for name in dict.fromkeys(chosen):
+        try:
+            loggers.append(build[name](run_dir, positions.get(build[name].__name__)))
+        except ModuleNotFoundError as error:
+            # Lightning names no module, but a remedy of its own; Python names one that the package itself lacks.
+            reason = str(error) if error.name not in (None, name) else f"{name} is not installed"
+            raise UsageError(f'--logger {names}: {reason}: pip install -e ".[loggers]"') from error
+    return loggers
 
 
 class RunCSVLogger(CSVLogger):

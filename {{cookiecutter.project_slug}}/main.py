@@ -5,6 +5,10 @@ takes 20 epochs, unless --max_epochs, --max_steps or --max_time says otherwise. 
 """
 
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  an older one cannot read what is imported below
+    sys.exit(f"main.py: error: needs Python 3.10 or newer, this is {'.'.join(map(str, sys.version_info[:3]))}")
+
 import traceback
 from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping, Sequence
@@ -13,7 +17,8 @@ from functools import partial
 import signals
 from args import ModelError, RunError, UsageError
 from command_line import Parser, Trained
-from completion import SCRIPTS, PrintScript, complete
+from completion import ALL_COMMANDS, SCRIPTS, PrintScript, complete
+from habits import require_command
 from lean_imports import import_lightning
 from modules import add_args, brings_data, declaration, file_of, made_for, names, whose
 from new import new
@@ -73,7 +78,8 @@ def build_parser(argv: Sequence[str], program: Parser | None = None, trained: Tr
 
     # let them add what they want
     model = declaration("models", chosen.model_name)
-    if data_name := made_for(model):
+    data_name = made_for(model)
+    if data_name:
         parser.set_defaults(data_name=data_name)
         chosen, _ = parser.parse_known_args(argv)
     owners = dict.fromkeys(parser._option_string_actions, "the program")
@@ -122,6 +128,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-"):
+        require_command(argv[0], ALL_COMMANDS)
         argv.insert(0, "--command")
     parser, path = trained_parser(argv, program_parser())
     args = resolve(parser.parse_args(argv))

@@ -7,12 +7,14 @@
 What stands in conf/ comes before, and experiment=NAME brings the flags of conf/experiment/NAME.yaml or of a run's file.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  an older one cannot read what is imported below
+    sys.exit(f"sweep_hydra.py: error: needs Python 3.10 or newer, this is {'.'.join(map(str, sys.version_info[:3]))}")
+
 import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from traceback import walk_tb
+from collections.abc import Sequence
 
 import hydra
 from omegaconf import DictConfig
@@ -23,6 +25,7 @@ from command_line import Parser
 from config_files import settable
 from main import build_parser
 from modules import ROOT
+from multirun.errors import errors_in_one_line
 from multirun.table import Remember, show_table
 from one_run import LAUNCHING
 
@@ -34,26 +37,6 @@ def launch(config: DictConfig) -> float:
 
     with errors_in_one_line():
         return run_job(config)
-
-
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """End with one line and an exit status, as main.py, where the user can mend what is wrong."""
-    try:
-        yield
-    except UsageError as error:
-        Parser().error(str(error))
-    except RunError as error:
-        sys.exit(f"{Parser().prog}: error: {error}")
-    except Exception as error:
-        *_, last = walk_tb(error.__traceback__)
-        if not last[0].f_globals["__name__"].startswith(("hydra.", "omegaconf.")):
-            raise
-        said = str(error).partition("Config search path")[0]
-        if "Could not override 'data_name'" in said:
-            said = f"{said}: does the model bring its own? Then leave data_name out"
-        cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""  # what OmegaConf says
-        Parser().error(f"{said} {cause}")
 
 
 def complete(words: Sequence[str]) -> None:

@@ -4,8 +4,12 @@ What is searched stands beside the model, in search_space, and in --search. A fl
 command again goes on where it stopped, and joins in on other machines with the same --storage.
 """
 
-import shlex
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  an older one cannot read what is imported below
+    sys.exit(f"sweep_optuna.py: error: needs Python 3.10 or newer, this is {'.'.join(map(str, sys.version_info[:3]))}")
+
+import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -51,7 +55,8 @@ def read_command_line(argv: Sequence[str]) -> Sweep:
         return read_words(argv)
     words = stored.stored_words(argv, sweep_parser, found)
     sweep = read_words([*words, *argv])
-    if more := stored.words_of_old_defaults(sweep, found.definition):
+    more = stored.words_of_old_defaults(sweep, found.definition)
+    if more:
         words += more
         sweep = read_words([*words, *argv])
     sweep.taken = words
@@ -248,11 +253,13 @@ def require_outcome(claims: Any) -> None:
 
     for number in without_checkpoint(claims):
         notice(f"trial {number} is not tested: no checkpoint of it is here; the line that repeats it tests it")
-    if failures := claims.failures(claims.trials()):
+    failures = claims.failures(claims.trials())
+    if failures:
         raise RunError(f"{failures}; the same command goes on")
     if not best(claims.study):
         raise RunError(f"no trial is complete: {claims.sweep.directory / TABLE} says why")
-    if error := failure(claims):
+    error = failure(claims)
+    if error:
         raise RunError(f"{error}; the same command tries again")
 
 

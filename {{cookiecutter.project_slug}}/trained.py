@@ -10,6 +10,7 @@ from typing import Any
 from args import UsageError
 from command_line import Trained
 from config_files import dump_config, parse_config, read_config
+from modules import names
 from program_args import without_best
 from runs import (
     BEST,
@@ -104,7 +105,7 @@ def trained_flags(path: str, command: str) -> Trained:
         command: what it is wanted for.
 
     Raises:
-        UsageError: it cannot be read, or fit cannot go on from it.
+        UsageError: it cannot be read, fit cannot go on from it, or the file of its model is gone.
     """
     from checkpoints import CONFIG_KEY, CONVERTED_KEY, HPARAMS, read_checkpoint, require_training_state  # torch
 
@@ -118,6 +119,12 @@ def trained_flags(path: str, command: str) -> Trained:
         settings = parse_config(content[CONFIG_KEY] if CONFIG_KEY in content else dump_config(hparams))
     except Exception as error:
         raise UsageError(f"--ckpt_path {path} does not say in plain words which flags made it: {error}") from error
+    model_name = settings.get("model_name")
+    if model_name is not None and model_name not in names("models"):
+        raise UsageError(
+            f"{path} is of model {model_name}, and models/{model_name}.py is not there: put it back, or name another "
+            "checkpoint"
+        )
     converted = content.get(CONVERTED_KEY, ())
     values = {name: value for name, value in hparams.items() if name in settings and name not in converted}
     return Trained(path, settings, values)

@@ -50,10 +50,17 @@ NAMES = {
     "gradient_clip_algorithm": {"utilities/enums.py": r'^    (?:VALUE|NORM) = "(\w+)"'},
 }
 LOGGERS = {"csv": "CSVLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger"}
+# Strategies that left Lightning, and the nearest of today, which is not the same: dp split a batch over the devices,
+# ddp gives each device a batch of its own.
+LEFT = {"dp": "ddp", "ddp2": "ddp", "horovod": "ddp", "ddp_sharded": "fsdp", "ddp_sharded_spawn": "fsdp"}
 
 
 class Several(tuple[str, ...]):
     """Names of which a flag takes one, or several with commas between them."""
+
+
+class Formerly(tuple[str, ...]):
+    """Names that a flag took in Lightning 1.x, which help leaves out: those in LEFT are refused, the others taken."""
 
 
 class Parameter(NamedTuple):
@@ -80,7 +87,7 @@ FORMER = {
     "tpu_cores": Former((int, list), "--accelerator tpu --devices", lambda n: {"accelerator": "tpu", "devices": n}),
     "num_processes": Former((int,), "--accelerator cpu --devices", lambda n: {"accelerator": "cpu", "devices": n}),
     "distributed_backend": Former(
-        ("ddp", "ddp_spawn", "ddp_cpu"),
+        ("ddp", "ddp_spawn", "ddp_cpu", Formerly(LEFT)),
         "--strategy",
         lambda name: {"strategy": "ddp_spawn", "accelerator": "cpu"} if name == "ddp_cpu" else {"strategy": name},
     ),
@@ -255,7 +262,11 @@ def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     defaults = {parameter.name: parameter.default for parameter in _parameters(Trainer)}
     today = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
-    for name, former in FORMER.items():
+    renamed = FORMER
+    if _is_strategy(flags.get("accelerator")):  # which 1.x took there
+        renamed = {**FORMER, "accelerator": FORMER["distributed_backend"]._replace(kinds=(str,))}
+        today["accelerator"] = defaults["accelerator"]
+    for name, former in renamed.items():
         value = flags.get(name)
         value = _convert(former.kinds, value) if value and isinstance(value, str) else value
         says_nothing = value in (None, "", []) or (value == 0 and not isinstance(value, bool) and name != "gpus")
@@ -271,6 +282,12 @@ def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
             notice(f"{was} is now {now}")
             today |= became
     return today
+
+
+def _is_strategy(accelerator: Any) -> bool:
+    """Return whether a value of ``accelerator`` is the name of a strategy."""
+    kinds = next(parameter.kinds for parameter in _parameters(Trainer) if parameter.name == "accelerator")
+    return accelerator not in kinds and any(isinstance(kind, Formerly) and accelerator in kind for kind in kinds)
 
 
 def notice(text: str) -> None:
@@ -453,10 +470,14 @@ def _without_old_defaults(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         TypeError: a parameter that is gone says something.
+        ValueError: a strategy has left Lightning.
     """
     for name in GONE.keys() & kwargs.keys():
         if kwargs[name] not in (None, False, -1, "native", "max_size_cycle"):  # what 1.x had as defaults
             raise TypeError(f"Trainer({name}={kwargs[name]!r}) is no parameter of Lightning 2: {GONE[name]}")
+    for name, kinds, *_ in _parameters(Trainer):
+        if name in ("accelerator", "strategy") and kwargs.get(name) in tuple(LEFT) and kwargs[name] not in kinds:
+            raise ValueError(f"Trainer({name}={kwargs[name]!r}): {_left(kwargs[name])}")
     needed = {name for name, kinds, default, _ in _parameters(Trainer) if default is not None and None not in kinds}
     return {
         name: value for name, value in kwargs.items() if name not in GONE and (value is not None or name not in needed)
@@ -525,8 +546,12 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     if None in kinds and word in ("none", "null"):
         return None
     for literal in kinds:
-        if not isinstance(literal, type | Several) and word == str(literal).lower():
+        if not isinstance(literal, type | Several | Formerly) and word == str(literal).lower():
             return literal
+        if isinstance(literal, Formerly) and word in literal:
+            if word in LEFT:
+                raise ArgumentTypeError(_left(text))
+            return word
         if isinstance(literal, Several) and set(word.removesuffix(",").split(",")) <= set(literal):
             return word.removesuffix(",")
     if bool in kinds and word in (*YES, *NO):
@@ -542,6 +567,11 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
     near = get_close_matches(word, _words(kinds), n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}{meant}")
+
+
+def _left(strategy: str) -> str:
+    """Return what is wrong with a strategy that has left Lightning."""
+    return f"{strategy!r} is no strategy of Lightning 2: the nearest is --strategy {LEFT[strategy.strip().lower()]}"
 
 
 def _takes(kinds: Sequence[Any], value: Any) -> bool:
@@ -575,7 +605,7 @@ def _describe(kinds: Sequence[Any]) -> str:
     texts = [
         ",".join(kind) if isinstance(kind, Several) else names.get(kind, str(kind))
         for kind in kinds
-        if kind is not timedelta
+        if kind is not timedelta and not isinstance(kind, Formerly)
     ]
     return "|".join(dict.fromkeys(texts))
 
@@ -584,7 +614,7 @@ def _words(kinds: Sequence[Any]) -> list[str]:
     """Return the words that a flag takes, of those that can be listed."""
     words = ["yes", "no"] * (bool in kinds)
     for kind in kinds:
-        words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type))
+        words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type | Formerly))
     return words
 
 
@@ -637,13 +667,16 @@ def _parameters_in_source(module: str) -> Iterator[Parameter]:
     trainer = next(node for node in _body(module) if isinstance(node, ast.ClassDef) and node.name == "Trainer")
     init = next(node for node in trainer.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     texts = _docstring_args(ast.get_docstring(init) or "")
+    names = {parameter: _names(parameter, module) for parameter in NAMES}
+    formerly = {"accelerator": Formerly([*names["strategy"], "ddp_cpu", *LEFT]), "strategy": Formerly(LEFT)}
     for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
         kinds = list(_kinds(argument.annotation, module))
         if argument.arg == "logger":
             kinds.append(Several(LOGGERS))
-        names = _names(argument.arg, module) if argument.arg in NAMES else []
-        if names and str in kinds:
-            kinds[kinds.index(str) : kinds.index(str) + 1] = names
+        if names.get(argument.arg) and str in kinds:
+            kinds[kinds.index(str) : kinds.index(str) + 1] = names[argument.arg]
+        if argument.arg in formerly:
+            kinds.append(formerly[argument.arg])
         value = ast.literal_eval(default) if default else None
         yield Parameter(argument.arg, tuple(dict.fromkeys(kinds)), value, texts.get(argument.arg, ""))
 

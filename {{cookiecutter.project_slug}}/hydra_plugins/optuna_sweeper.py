@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 import signals
 from args import RunError
 from modules import brings_data, declaration
-from multirun.flags import given_names, job_words
+from multirun.flags import given_names, job_words, require_flags
 from multirun.study import CLAIMED, override_text, sweep_words
 from multirun.table import Remember
 
@@ -99,7 +99,9 @@ class OptunaSweeper(Sweeper):
 
     def held_words(self, held: Sequence[str]) -> list[str]:
         """Return the words of a command line of main.py for what is not searched."""
-        return job_words(self.job, given_names(held, self.config.hydra.runtime.choices.get("experiment")))
+        choices = self.config.hydra.runtime.choices
+        require_flags(self.job, choices)
+        return job_words(self.job, given_names(held, choices.get("experiment")))
 
     def names_brought(self, sweep: Any) -> list[str]:
         """Return the overrides for the model and the data of a study that the command line has left out."""

@@ -18,6 +18,7 @@ from words import flag_words
 
 NAMES = ("model_name", "data_name")  # which decide what other flags there are
 EXPERIMENTS = ROOT / "conf" / "experiment"
+PACKAGE = "# @package _global_"
 
 
 def program_config() -> dict[str, Any]:
@@ -83,8 +84,10 @@ def experiment_config(file: Path) -> dict[str, Any]:
     """Return the flags in a file, such as ``--config`` takes and a run writes.
 
     Raises:
-        UsageError: it cannot be read, or is of a run that did not train.
+        UsageError: If it cannot be read, is of a run that did not train, or has settings of Hydra's.
     """
+    if re.search(r"^hydra:", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+        raise UsageError(f"{file} has a hydra: block: its first line must be {PACKAGE}")
     settings = read_config(str(file))
     if settings.pop("command", "fit") != "fit":
         raise UsageError(f"{file} is of a run that did not train: name another")
@@ -126,6 +129,42 @@ def given_names(overrides: Collection[str], experiment: str | None) -> set[str]:
     return given
 
 
+def words_of_job(config: DictConfig, hydra: Any) -> list[str]:
+    """Return the words after ``python main.py`` that are the same as a job.
+
+    Args:
+        config: of the job.
+        hydra: Hydra's own part of it.
+
+    Raises:
+        UsageError: If no words give a flag its value, or a file cannot be used.
+    """
+    own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    require_flags(own, hydra.runtime.choices)
+    # An experiment may be all the flags of a run: those by default need stand only where a checkpoint may have others.
+    experiment = hydra.runtime.choices.get("experiment") if own.get("ckpt_path") else None
+    return job_words(own, given_names(hydra.overrides.task, experiment))
+
+
+def require_flags(config: DictConfig, choices: Mapping[str, Any]) -> None:
+    """Raise UsageError if a file of Hydra's own kind sets values that are no flags.
+
+    Args:
+        config: of a job, without Hydra's own part.
+        choices: what is chosen of each group.
+    """
+    for name in NAMES:
+        if name in choices and config[name] != choices[name]:
+            raise UsageError(
+                f"{name}: {config[name]} chooses nothing in a file of Hydra's own kind: its defaults list must have "
+                f"- override /{name}: {config[name]}"
+            )
+    for group, choice in choices.items():
+        name = group.split("/")[0]
+        if isinstance(config.get(name), DictConfig) and settable(parser_for(config), name) is None:
+            raise UsageError(f"{group}/{choice}.yaml: its first line must be {PACKAGE}, so that it holds flags")
+
+
 def job_words(config: DictConfig, given: Collection[str]) -> list[str]:
     """Return the words after ``python main.py`` that say what a config says: what is given, and what is not by default.
 
@@ -140,7 +179,7 @@ def job_words(config: DictConfig, given: Collection[str]) -> list[str]:
     missing = {name for name, value in settings.items() if value == "???"}  # which OmegaConf has for no value
     if missing & set(given):
         raise UsageError(f"{min(missing & set(given))}=??? gives it no value")
-    parser = build_parser([f"--{name}={settings[name]}" for name in NAMES])
+    parser = parser_for(settings)
     actions = {name: settable(parser, name) for name in settings}
     by_default = as_texts({name: action.default for name, action in actions.items() if action is not None})
     texts = as_texts(settings)
@@ -150,6 +189,11 @@ def job_words(config: DictConfig, given: Collection[str]) -> list[str]:
     # The names first; then other names of a flag, as a file may have them, over which its own wins.
     stand.sort(key=lambda name: (name not in NAMES, actions[name] is not None and name == actions[name].dest))
     return [word for name in stand for word in flag_words(parser, name, settings[name])]
+
+
+def parser_for(config: Any) -> ArgumentParser:
+    """Return the parser of main.py for the model and the data that a config names."""
+    return build_parser([f"--{name}={config[name]}" for name in NAMES])
 
 
 def as_dict(config: DictConfig) -> dict[str, Any]:

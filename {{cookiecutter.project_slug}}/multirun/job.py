@@ -19,9 +19,9 @@ from args import UsageError
 from files import whole_file
 from main import parse_args, show
 from modules import declaration
-from multirun.flags import given_names, job_words
+from multirun.flags import words_of_job
 from multirun.launched import passed_on
-from multirun.notes import COMMAND_FILE, HYDRA, Note, foreign
+from multirun.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, require_free
 from one_run import OUTPUT_FILE, free_memory, is_here, processes, reason, run_in
 from program_args import monitored
 from runs import LOCK_FILE, results, run_of
@@ -70,11 +70,12 @@ def run_one_of_many(config: DictConfig) -> float:
     """Do the run of a job of a multirun, note beside it what came of it, and return the monitored metric or NaN.
 
     Raises:
+        OccupiedError: If the directory belongs to another run.
         Stopped: a signal has arrived in the process that has begun the multirun.
         SystemExit: submitit starts the job again.
     """
     run_dir, begun = Path(HydraConfig.get().runtime.output_dir), monotonic()
-    note, value = Note(), nan
+    note, value, is_ours = Note(overrides=list(HydraConfig.get().overrides.task)), nan, True
     with signals.handled() as before:
         try:
             args, words = begin(config, run_dir)
@@ -88,11 +89,15 @@ def run_one_of_many(config: DictConfig) -> float:
             note.error = passed_on(stopped, before) or str(stopped)
             if is_here():
                 raise
+        except OccupiedError:
+            is_ours = False  # beside the run of another job nothing is written
+            raise
         except (Exception, SystemExit) as error:
             note.error = reason(error, run_dir)
         finally:
             note.seconds = monotonic() - begun
-            note.write(run_dir)
+            if is_ours:
+                note.write(run_dir)
     log.info(f"{run_dir}: {note.error or f'{note.metric} {value:.4f}'}")
     if is_here():
         free_memory()
@@ -103,16 +108,17 @@ def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
     """Return the flags of a run and the words of a command line that are the same; they are written beside it.
 
     Raises:
-        UsageError: a flag does not take its value, or the directory is not for this run.
+        UsageError: If a flag does not take its value.
+        OccupiedError: If the directory belongs to another run.
     """
     hydra = HydraConfig.get()
     if hydra.output_subdir != HYDRA:
         raise UsageError(f"hydra.output_subdir must stay {HYDRA}: by it jobs are found again")
-    # An experiment may be all the flags of a run: those by default need stand only where a checkpoint may have others.
-    experiment = hydra.runtime.choices.get("experiment") if config.get("ckpt_path") else None
-    words = job_words(config, given_names(hydra.overrides.task, experiment))
+    words = words_of_job(config, hydra)
+    require_free(run_dir, words)
     args = read(words)
-    claim(run_dir, words)
+    with whole_file(run_dir / COMMAND_FILE) as file:
+        file.write(f"{shell_line(words)}\n".encode())
     return args, words
 
 
@@ -141,22 +147,6 @@ def read(words: Sequence[str]) -> Namespace:
     if run_of(args.ckpt_path):
         raise UsageError(f"{args.ckpt_path} goes on in its own run: start from another checkpoint, as the best of it")
     return args
-
-
-def claim(run_dir: Path, words: Sequence[str]) -> None:
-    """Write the line that repeats a run into its directory.
-
-    Raises:
-        UsageError: there is another run, or something else.
-    """
-    line, file = shell_line(words), run_dir / COMMAND_FILE
-    if not file.exists():
-        if others := foreign(run_dir):
-            raise UsageError(f"{run_dir} is not for this job alone: it holds {others[0]}; name another directory")
-        with whole_file(file) as content:
-            content.write(f"{line}\n".encode())
-    elif file.read_text(encoding="utf-8").rstrip("\n") != line:
-        raise UsageError(f"{run_dir} holds a run with other flags: name another directory")
 
 
 def discard(run_dir: Path) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from command_line import Parser
 from files import whole_file
-from multirun.notes import COMMAND_FILE, Job, foreign, read_jobs
+from multirun.errors import errors_in_one_line
+from multirun.flags import words_of_job
+from multirun.notes import Job, read_jobs, require_free
+from multirun.planned import require_all_free
 
 TABLE, PICTURE = "jobs.csv", "jobs.png"
 SHOWN = 20  # jobs in the table that is printed
@@ -19,18 +22,20 @@ DRAWN = 10  # curves of a metric
 
 
 class Remember(Callback):
-    """Looks where Hydra is about to write, and remembers where a multirun keeps its jobs, for what comes after it."""
+    """Checks the output directories before Hydra writes there, and keeps that of a multirun for the final table."""
 
     directory: ClassVar[Path | None] = None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Exit if the directory of a job holds what is not of a job: Hydra would write into it."""
-        run_dir = Path(config.hydra.run.dir)
-        if run_dir.is_dir() and not (run_dir / COMMAND_FILE).exists() and (others := foreign(run_dir)):
-            Parser().error(f"{run_dir} is not for this job alone: it holds {others[0]}; name another directory")
+        """Exit if the directory of a job is not its own: Hydra would write into it."""
+        with errors_in_one_line():  # of any other error in a callback Hydra makes a warning
+            HydraConfig.instance().set_config(config)  # for what is written ${hydra:...}
+            require_free(Path(config.hydra.run.dir), words_of_job(config, config.hydra))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember."""
+        """Exit if the directory of one of the jobs is not its own."""
+        with errors_in_one_line():
+            require_all_free(config)
         Remember.directory = Path(config.hydra.sweep.dir)
 
 

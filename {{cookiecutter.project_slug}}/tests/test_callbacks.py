@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_utilities.core.imports import RequirementCache
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
 
 from args import UsageError
-from main import parse_args
+from main import main, parse_args
 from train import build, evaluate, train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -204,13 +205,40 @@ def test_wandb_logs_without_a_network(monkeypatch):
     assert list(Path("run/wandb").glob("offline-run-*/*.wandb"))
 
 
-def test_a_logger_that_is_not_installed_is_one_line(monkeypatch):
-    def missing(*args, **kwargs):
-        raise ModuleNotFoundError("No module named 'tensorboard'")
+@pytest.fixture
+def without_loggers(monkeypatch):
+    """An environment in which Lightning finds none of the packages of its loggers."""
+    for module, name in (
+        ("lightning_fabric.loggers.tensorboard", "_TENSORBOARD_AVAILABLE"),
+        ("lightning_fabric.loggers.tensorboard", "_TENSORBOARDX_AVAILABLE"),
+        ("pytorch_lightning.loggers.wandb", "_WANDB_AVAILABLE"),
+    ):
+        monkeypatch.setattr(f"{module}.{name}", RequirementCache("no-such-package"))
 
-    monkeypatch.setattr("loggers.RunTensorBoardLogger", missing)
-    with pytest.raises(UsageError, match="--logger csv,tensorboard: No module named 'tensorboard'"):
-        run("--logger", "csv,tensorboard")
+
+@pytest.mark.parametrize(
+    ("names", "missing"), [("tensorboard", "tensorboard"), ("csv,tensorboard", "tensorboard"), ("wandb,csv", "wandb")]
+)
+def test_a_logger_that_is_not_installed_is_one_line_with_the_extra_of_this_project(
+    names, missing, without_loggers, capsys
+):
+    with pytest.raises(SystemExit) as stop:
+        main(["--logger", names])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    error = line.partition(" error: ")[2].partition(" (see ")[0]
+    assert error == f'--logger {names}: {missing} is not installed: pip install -e ".[loggers]"'
+    assert not list(Path("runs").glob("*"))
+
+
+def test_a_logger_whose_package_lacks_another_names_that(monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        raise ModuleNotFoundError("No module named 'protobuf'", name="protobuf")
+
+    monkeypatch.setattr("loggers.RunTensorBoardLogger", broken)
+    with pytest.raises(SystemExit):
+        main(["--logger", "tensorboard"])
+    assert "--logger tensorboard: No module named 'protobuf': pip install -e" in capsys.readouterr().err
 
 
 def test_the_bar_is_redrawn_as_often_as_asked_for():

@@ -21,7 +21,8 @@ QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
 LIMITS = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_test_batches", "2"]
 SHORT = [*QUIET, "--model_name", "my_model", *LIMITS, "--max_epochs", "1"]
 LAST = "run/checkpoints/last.ckpt"
-DATA = modules.ROOT / "data"
+PROJECT = modules.ROOT
+DATA = PROJECT / "data"
 MY_MODEL = (modules.ROOT / "models" / "my_model.py").read_text()
 
 
@@ -312,6 +313,22 @@ def test_last_without_a_checkpoint_is_one_line(capsys):
         main(["--ckpt_path", "last"])
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"the newest run, {run_dir}, has no last.ckpt: start it again with --config {run_dir}/config.yaml" in line
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict", "fit"])
+def test_a_checkpoint_whose_model_was_deleted_says_so(command, root, capsys):
+    for file, stub in (
+        ("models/mine.py", "my_model.py"),
+        ("models/other.py", "my_model.py"),
+        ("data/my.py", "my_data.py"),
+    ):
+        shutil.copy((PROJECT / file).with_name(stub), root / file)
+    main([*QUIET, "--model_name", "mine", *LIMITS, "--max_epochs", "1", "--default_root_dir", "done"])
+    (last,) = Path("done").glob("*/checkpoints/last.ckpt")
+    (root / "models" / "mine.py").unlink()
+    for model in ([], ["--model_name", "other"]):
+        line = refused(capsys, command, "--ckpt_path", str(last), *model)
+        assert f"{last} is of model mine, and models/mine.py is not there: put it back, or name another" in line
 
 
 def test_a_finished_run_needs_to_be_given_more(run, capsys):

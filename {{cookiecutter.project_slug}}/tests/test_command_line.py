@@ -9,7 +9,7 @@ import yaml
 
 from args import yes_no
 from command_line import Parser
-from main import build_parser, parse_args
+from main import build_parser, main, parse_args
 from runs import write_config
 
 
@@ -152,6 +152,7 @@ def test_settings_of_trainer_are_its_own():
         ("max_time: null", "max_time", None),
         ("logger: [csv, tensorboard]", "logger", "csv,tensorboard"),
         ("gpus: 0", "accelerator", "cpu"),
+        ("accelerator: ddp", "strategy", "ddp"),
     ):
         assert getattr(parse_args(["--config", config(text)]), name) == value
 
@@ -206,6 +207,70 @@ def test_a_required_flag_may_stand_in_a_file(parser):
 )
 def test_a_mistake_is_answered_in_one_line(parser, argv, message, capsys):
     assert message in refused(parser, capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        ("--lr 0.1", "--learning_rate"),
+        ("-lr 0.1", "--learning_rate"),
+        ("--bs 8", "--batch_size"),
+        ("-b 8", "--batch_size"),
+        ("--batch-size 8", "--batch_size"),
+        ("--epochs 3", "--max_epochs"),
+        ("--max-epochs=3", "--max_epochs"),
+        ("--num_train_epochs 3", "--max_epochs"),
+        ("--workers 2", "--num_workers"),
+        ("-j 2", "--num_workers"),
+        ("--random_seed 1", "--seed"),
+        ("--grad-clip 1", "--gradient_clip_val"),
+        ("--patience 3", "--early_stopping_patience"),
+        ("--model net", "--model_name"),
+        ("--dataset mnist", "--data_name"),
+        ("--output_dir x", "--default_root_dir"),
+        ("--resume", "--ckpt_path last"),
+        ("--checkpoint a.ckpt", "--ckpt_path FILE"),
+        ("--ckpt=a.ckpt", "--ckpt_path FILE"),
+        ("--test", "main.py test --ckpt_path FILE"),
+        ("--evaluate", "main.py test --ckpt_path FILE"),
+        ("--gpu 0", "--accelerator gpu"),
+        ("--device cpu", "--accelerator cpu|gpu"),
+        ("--fp16", "--precision 16-mixed"),
+        ("--wandb", "--logger wandb"),
+        ("--name first", "--default_root_dir runs/NAME"),
+        ("--trainer.max_epochs 3", "--max_epochs"),
+        ("--model.learning_rate=3", "--learning_rate"),
+        ("--data.batch_size 3", "--batch_size"),
+        ("--seedd 3", "--seed"),
+        ("--wd 0.1", None),  # no flag of this model
+        ("--n_trial 3", None),  # of another program
+        ("--dropout 0.1", None),
+    ],
+)
+def test_what_other_programs_call_otherwise_is_suggested(typed, suggested, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--model_name", "my_model", *typed.split()])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    error = line.partition(" error: ")[2].partition(" (see ")[0]
+    hint = f", did you mean {suggested}?" if suggested else ""
+    assert error == f"unknown flag {typed.split()[0].split('=')[0]}{hint}"
+
+
+def test_a_suggestion_is_a_flag_of_the_model_that_is_named(root, capsys):
+    model = "import pytorch_lightning as pl\nclass Net(pl.LightningModule):\n    @staticmethod\n"
+    model += "    def add_model_specific_args(parser):\n        parser.add_argument('--lr')\n"
+    model += "        parser.add_argument('--weight_decay')\n        return parser\n"
+    model += "    def train_dataloader(self): ...\n"
+    (root / "models" / "net.py").write_text(model)
+    (root / "data" / "some.py").touch()
+    for typed, suggested in (("--learning_rate", "--lr"), ("--wd", "--weight_decay")):
+        with pytest.raises(SystemExit):
+            main([typed, "0.1"])
+        assert f"unknown flag {typed}, did you mean {suggested}?" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(["--config", config(f"{typed.removeprefix('--')}: 0.1")])
+        assert f"run.yaml: unknown flag {typed}, did you mean {suggested}?" in capsys.readouterr().err
 
 
 def test_a_negative_number_is_no_flag(parser):

@@ -83,6 +83,7 @@ def test_the_metrics_are_those_of_the_best_epoch():
         ["--batch_size", "-1"],
         ["--precision", "17"],
         ["--accelerator", "abacus"],
+        ["--accelerator", "dp"],
         ["--strategy", "luck"],
         ["--gpus", "1000"],
         ["--max_steps", "-5"],
@@ -116,6 +117,27 @@ def test_a_mistake_is_answered_in_one_line(argv, capsys):
     assert ": error: " in line
     assert not [notice for notice in notices if "Traceback" in notice or "error: " in notice]
     assert not list(Path("runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("trian", "; did you mean fit?"),
+        ("train", "; did you mean fit?"),
+        ("tset", "; did you mean test?"),
+        ("evaluate", "; did you mean test?"),
+        ("vaildate", "; did you mean validate?"),
+        ("nwe", "; did you mean new?"),
+        ("mnist.py", ""),
+    ],
+)
+def test_a_wrong_first_word_lists_those_that_there_are(word, hint, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([word, "--max_epochs", "1"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    expected = f"error: {word!r} is no command: the first word may be fit, validate, test, predict or new{hint} (see "
+    assert expected in line
 
 
 def test_flags_that_do_not_fit_the_data_are_answered_in_one_line(capsys):

@@ -84,6 +84,8 @@ def test_what_is_there_is_left_as_it_is(stubs, capsys, taken):
         ([], "required: kind, name"),
         (["model"], "required: name"),
         (["modle", "net"], "'modle' is not one of model, data; did you mean model?"),
+        (["dataset", "mine"], "'dataset' is not one of model, data; did you mean data?"),
+        (["net"], "'net' is not one of model, data"),
         (["model", "net", "more"], "unexpected word 'more'"),
         (["model", "net", "--force"], "unknown flag --force"),
     ],

@@ -21,8 +21,8 @@ import modules
 import sweep_hydra
 from args import UsageError
 from multirun.flags import data_config, escaped, flags_of, given_names, job_words, model_config, program_config
-from multirun.job import claim, read
-from multirun.notes import COMMAND_FILE, HYDRA, Note, read_jobs
+from multirun.job import read
+from multirun.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, difference, read_jobs, require_free
 from multirun.table import Remember, as_csv, as_rows, show_table
 from one_run import LAUNCHING
 from runs import CONFIG_FILE, METRICS_FILE, write_config
@@ -400,17 +400,61 @@ def refused(monkeypatch, capsys, program, *argv):
     ("override", "message"),
     [
         ("max_epoch=3", "Could not override 'max_epoch'"),
-        ("learning_rat=3", "Could not override 'learning_rat'"),
+        ("learning_rat=3", "Could not override 'learning_rat': unknown flag learning_rat, did you mean learning_rate?"),
+        ("lr=3", "Could not override 'lr': unknown flag lr, did you mean learning_rate?"),
+        ("epochs=3", "Could not override 'epochs': unknown flag epochs, did you mean max_epochs?"),
         ("model_name=nothing", "Could not find 'model_name/nothing'"),
         ("data_name=nothing", "Could not find 'data_name/nothing'"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
         ("--max_epochs=3", "--max_epochs=3: here flags stand without dashes, as in max_epochs=3"),
         ("--seed", "--seed: here flags stand without dashes, as in seed=VALUE"),
+        ("+experiment=short", "+experiment=short: it has its place already: drop the +, as in experiment=short"),
+        ("++experiment=short", "++experiment=short: it has its place already: drop the +, as in experiment=short"),
+        ("+data_name=digits", "+data_name=digits: it has its place already: drop the +, as in data_name=digits"),
+        ("+seed=3", "+seed=3: it has its place already: drop the +, as in seed=3"),
     ],
 )
 def test_what_is_not_there_is_refused_in_one_line_and_leaves_nothing(monkeypatch, capsys, override, message):
     assert message in refused(monkeypatch, capsys, sweep_hydra, "model_name=my_model", override)
     assert not list(Path().iterdir())
+
+
+BLOCK = "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n"
+
+
+@pytest.mark.parametrize("more", [[], ["-m"], ["-m", "seed=1,2"]], ids=str)
+@pytest.mark.parametrize(
+    ("text", "override", "message"),
+    [
+        (BLOCK, "experiment=mine/a.yaml", "mine/a.yaml has a hydra: block: its first line must be # @package _global_"),
+        ("seed: 1\n", "+size=a", "size/a.yaml: its first line must be # @package _global_, so that it holds flags"),
+        (f"# mine\n# @package _global_\n{BLOCK}", "+size=a", "size/a.yaml: its first line must be # @package _global_"),
+        (
+            "# @package _global_\nmodel_name: net\n",
+            "+size=a",
+            "model_name: net chooses nothing in a file of Hydra's own kind: its defaults list must have "
+            "- override /model_name: net",
+        ),
+    ],
+)
+def test_a_file_that_holds_no_flags_as_it_is_written_is_refused(monkeypatch, capsys, text, override, message, more):
+    run_file(text, "mine/a.yaml")
+    run_file(text, "mine/size/a.yaml")
+    before = sorted(Path().rglob("*"))
+    argv = [*more[:1], "--config-dir", "mine", "model_name=my_model", override, *more[1:]]
+    assert message in refused(monkeypatch, capsys, sweep_hydra, *argv)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_wrong_file_among_several_is_refused_before_the_first_job(monkeypatch, capsys):
+    run_file(BLOCK, "mine/a.yaml")
+    run_file("# @package _global_\nseed: 1\n", "mine/size/small.yaml")
+    run_file("seed: 2\n", "mine/size/large.yaml")
+    before = sorted(Path().rglob("*"))
+    for override in ("experiment=short,mine/a.yaml", "+size=small,large"):
+        argv = ["-m", "--config-dir", "mine", "model_name=my_model", override, "learning_rate=0.1,0.2"]
+        assert "its first line must be # @package _global_" in refused(monkeypatch, capsys, sweep_hydra, *argv)
+    assert sorted(Path().rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -666,14 +710,52 @@ def test_the_table_is_shown(jobs, capsys):
 
 def test_the_directory_of_a_job_is_its_own():
     folder = Path("job")
+    require_free(folder, ["--seed=1"])
     (folder / HYDRA).mkdir(parents=True)
     (folder / "sweep_hydra.log").touch()
-    claim(folder, ["--seed=1"])
-    claim(folder, ["--seed=1"])  # it goes on
-    assert (folder / COMMAND_FILE).read_text() == "python main.py --seed=1\n"
-    with pytest.raises(UsageError, match="job holds a run with other flags: name another directory"):
-        claim(folder, ["--seed=2"])
-    assert (folder / COMMAND_FILE).read_text() == "python main.py --seed=1\n"
+    require_free(folder, ["--seed=1"])  # it was killed before it began
+    (folder / COMMAND_FILE).write_text("python main.py --seed=1\n")
+    require_free(folder, ["--seed=1"])  # it goes on
+    (folder / COMMAND_FILE).write_text("python main.py --fast --seed=1\n")
+    require_free(folder, ["--seed=1", "--fast"])
+    (folder / COMMAND_FILE).write_text("python main.py --seed=1\n")
+    with pytest.raises(OccupiedError, match="job holds a run with seed=1, and this job has seed=2: name another"):
+        require_free(folder, ["--seed=2"])
+    (folder / COMMAND_FILE).write_text("python main.py '--text=a\n")
+    with pytest.raises(OccupiedError, match=r"job/command\.txt is not as it was written: name another directory"):
+        require_free(folder, ["--seed=2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "expected"),
+    [
+        (["--seed=1"], ["--seed=2"], ("seed=1", "seed=2")),
+        (["--seed=1", "--fast"], ["--fast"], ("seed=1", "seed by default")),
+        (["--names", "a", "b", "--rate=-1"], ["--names", "a", "--rate=-1"], ("names a b", "names a")),
+        (["--tags=a", "--tags=b"], ["--tags=a"], ("tags=a tags=b", "tags=a")),
+        (["--text=--x y"], ["--seed=1"], ("text=--x y, seed by default", "text by default, seed=1")),
+    ],
+    ids=str,
+)
+def test_two_runs_differ_in_what_is_named(words, others, expected):
+    assert difference(words, others) == expected
+
+
+def test_two_jobs_of_one_directory_are_refused_before_the_first(monkeypatch, capsys):
+    argv = ["-m", "model_name=my_model", "seed=1,2", "hydra.sweep.dir=many", "hydra.sweep.subdir=${model_name}"]
+    line = refused(monkeypatch, capsys, sweep_hydra, *argv)
+    assert "many/my_model is of two jobs, seed=1 and seed=2: name what differs in hydra.sweep.subdir" in line
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("mode", ["run", "sweep"])
+def test_what_stands_in_a_directory_is_not_written_over(monkeypatch, capsys, mode):
+    job_dir("0", Note("val_loss", "min"), {"val_loss": 0.5}, ["seed=1"], ["--model_name=my_model", "--seed=1"])
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    where = ["hydra.run.dir=multirun/0"] if mode == "run" else ["-m", "hydra.sweep.dir=multirun"]
+    line = refused(monkeypatch, capsys, sweep_hydra, *where, "model_name=my_model", "seed=2")
+    assert "multirun/0 holds a run with seed=1, and this job has seed=2: name another directory, or give the" in line
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_a_directory_with_other_files_is_left_as_it_was(monkeypatch, capsys):

@@ -117,6 +117,9 @@ TABLE = [
     ("--gradient_clip_val None", "gradient_clip_val", None),
     ("--gradient_clip_val nan", "gradient_clip_val", REFUSED),
     ("--accelerator gpuu", "accelerator", REFUSED),
+    ("--accelerator ddp", "accelerator", "ddp"),
+    ("--accelerator dp", "accelerator", REFUSED),  # "dp"
+    ("--strategy dp", "strategy", REFUSED),  # "dp"
     ("--strategy luck", "strategy", REFUSED),
     ("--default_root_dir some/where", "default_root_dir", "some/where"),
     ("--callbacks x", "callbacks", REFUSED),
@@ -179,7 +182,10 @@ def test_a_row_of_the_table_of_1_9(line, name, value, two_gpus, capsys):
         ("--strategy dpp", "did you mean ddp?"),
         ("--logger tensorbord", "did you mean tensorboard?"),
         ("--fast_dev_run abc", "int|yes|no"),
-        ("--distributed_backend horovod", "ddp|ddp_spawn|ddp_cpu"),
+        ("--distributed_backend some", "ddp|ddp_spawn|ddp_cpu\n"),
+        ("--accelerator dp", "'dp' is no strategy of Lightning 2: the nearest is --strategy ddp\n"),
+        ("--strategy Horovod", "'Horovod' is no strategy of Lightning 2: the nearest is --strategy ddp\n"),
+        ("--distributed_backend ddp_sharded", "the nearest is --strategy fsdp\n"),
     ],
 )
 def test_a_wrong_value_is_told_what_the_flag_takes(line, message, capsys):
@@ -255,6 +261,21 @@ def test_a_logger_has_its_effect():
             {"strategy._start_method": "spawn", "num_devices": 2},
             "--distributed_backend ddp_cpu is now --strategy ddp_spawn --accelerator cpu",
         ),
+        (
+            "--gpus 2 --accelerator ddp",
+            {"strategy._start_method": "popen", "device_ids": [0, 1]},
+            "--accelerator ddp is now --strategy ddp",
+        ),
+        (
+            "--accelerator ddp_cpu --num_processes 2",
+            {"strategy._start_method": "spawn", "num_devices": 2},
+            "--accelerator ddp_cpu is now --strategy ddp_spawn --accelerator cpu",
+        ),
+        (
+            "--accelerator ddp --strategy ddp_spawn",
+            {"strategy._start_method": "spawn"},
+            "--accelerator ddp is --strategy ddp today, and gives way to --strategy ddp_spawn",
+        ),
         ("--checkpoint_callback no", {"checkpoint_callback": None}, "is now --enable_checkpointing no"),
         (
             "--reload_dataloaders_every_epoch",
@@ -302,6 +323,13 @@ def test_a_flag_of_today_wins_over_one_of_1_x(line, devices, wins, two_gpus, cap
 
 def test_keywords_of_1_x_are_taken_too(two_gpus):
     assert Trainer(gpus=2, progress_bar_refresh_rate=3, callbacks=pl.Callback()).device_ids == [0, 1]
+    assert isinstance(Trainer(gpus=2, accelerator="ddp").strategy, pl.strategies.DDPStrategy)
+
+
+@pytest.mark.parametrize("name", ["accelerator", "strategy"])
+def test_a_strategy_that_left_lightning_is_refused_as_a_keyword(name):
+    with pytest.raises(ValueError, match=rf"Trainer\({name}='dp'\): .* the nearest is --strategy ddp"):
+        Trainer(**{name: "dp"})
 
 
 def test_only_the_first_process_says_so(two_gpus, capsys, monkeypatch):
@@ -508,6 +536,9 @@ def test_the_environment_sets_defaults(monkeypatch, capsys):
     parser.set_defaults(max_epochs=12, max_steps=5)
     assert vars(parser.parse_args([])).items() >= {"max_epochs": 3, "min_epochs": 2, "max_steps": 5}.items()
     assert parser.get_default("max_epochs") == 3
+    monkeypatch.setenv("PL_TRAINER_ACCELERATOR", "ddp")
+    trainer = Trainer.from_argparse_args(parse("--devices", "1", "--gpus", "0"))
+    assert isinstance(trainer.strategy, pl.strategies.DDPStrategy)
     monkeypatch.setenv("PL_TRAINER_MAX_EPOCHS", "three")
     with pytest.raises(SystemExit) as stop:
         parse()
