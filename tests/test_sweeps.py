@@ -545,7 +545,7 @@ def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(proje
     assert "not tested" not in result.stderr
     words = ["--enable_checkpointing", "no", "--n_trials", "1", "--study_name", "bare"]
     result = sweep(project, tmp_path, *EXAM, *words)
-    assert "trial 0 is not tested: no checkpoint of it is here" in result.stderr
+    assert "trial 0 is not tested: this machine has no checkpoint of it" in result.stderr
     assert losses_tested(tmp_path) == []
 
 

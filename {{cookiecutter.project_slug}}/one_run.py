@@ -64,7 +64,7 @@ def run_in(
         words: of the command line of main.py that is the same run.
         callbacks: more of them for the Trainer of a run in this process.
         watch: called every now and then while a run goes on in other processes; what it raises ends the run.
-        environment: variables for a run in other processes.
+        environment: additional variables of a run in other processes.
 
     Raises:
         UsageError, RunError: the run cannot be done, or failed.
@@ -90,7 +90,7 @@ def run_in(
 
 
 def runs_here(args: Namespace) -> bool:
-    """Return whether a run has no processes but this one."""
+    """Return whether a run takes place in this process."""
     here = processes(args) == 1
     # {% if cookiecutter.sweeps in ["hydra", "both"] %}
     here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend

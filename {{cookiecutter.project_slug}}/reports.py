@@ -1,4 +1,4 @@
-"""What a sweep is told of a run on its way: the metrics after each validation, and whether training goes on."""
+"""Reports of a run to its sweep: the metrics after each validation, and whether training continues."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from loops import RunCallback
 from program_args import of_validation
 from runs import REPORTS_FILE, is_first_process
 
-REPORTED = "METRIC_OF_SWEEP"  # environment variable of a run in processes of its own: the metric to report
+REPORTED = "METRIC_OF_SWEEP"  # environment variable of a run in separate processes: the metric to report
 
 
 class Reporter(RunCallback):
     """Reports a metric after each validation, or after each epoch if it is not a metric of validation.
 
-    A validation at an epoch's end is reported when the epoch has ended: only then early stopping has decided.
+    A validation at the end of an epoch is reported when the epoch has ended, after early stopping has decided.
 
     Args:
         metric: its name.
@@ -30,19 +30,19 @@ class Reporter(RunCallback):
         self.has_validated = False  # since the last report
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the reports have got."""
+        """Return the position of the reports, for the checkpoint."""
         return {"step": self.step, "has_validated": self.has_validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after them."""
+        """Restore the position of the reports."""
         self.step, self.has_validated = state_dict["step"], state_dict.get("has_validated", False)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note it: what follows is not yet done."""
+        """Note the validation; the next boundary reports it."""
         self.has_validated = trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_boundary(self, trainer: Any, epoch_is_over: bool) -> None:
-        """Report if it is time."""
+        """Report a metric that is new."""
         if not epoch_is_over and is_at_epoch_end(trainer):
             return
         is_time = self.has_validated if of_validation(self.metric) else epoch_is_over
@@ -74,7 +74,7 @@ def training_is_over(trainer: Any) -> bool:
 
 
 class FileReporter(Reporter):
-    """Reports to the process that has started this one, in a file of one line for each report.
+    """Reports to the parent process, through a file with a line of JSON for each report.
 
     Args:
         metric: its name.
@@ -87,7 +87,7 @@ class FileReporter(Reporter):
         self.file = file
 
     def report(self, trainer: Any) -> None:
-        """Add a line."""
+        """Append a line."""
         if is_first_process():
             metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
             line = json.dumps({"step": self.step, "metrics": metrics, "is_last": training_is_over(trainer)})
@@ -96,13 +96,13 @@ class FileReporter(Reporter):
 
 
 def asked_for(run_dir: Path) -> list[pl.Callback]:
-    """Return what reports to the sweep that has started this process, if one has."""
+    """Return the callback that reports to the sweep, if a sweep has started this process."""
     metric = os.environ.get(REPORTED)
     return [FileReporter(metric, run_dir / REPORTS_FILE)] if metric else []
 
 
 def read_reports(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the reports of a run in processes of its own, so far."""
+    """Return the reports that a run in separate processes has made so far."""
     file = run_dir / REPORTS_FILE
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]  # the last one may be half written

@@ -34,7 +34,7 @@ CHECKPOINTS = "checkpoints"
 PARENT = "PID_OF_FIRST_PROCESS"  # environment variable
 # {% if cookiecutter.sweeps != "none" %}
 GIVEN_DIR = "DIR_OF_RUN"  # environment variable: the directory that a sweep gives a run
-REPORTS_FILE = "reports.jsonl"  # what a run in processes of its own tells a sweep on its way
+REPORTS_FILE = "reports.jsonl"  # the reports of a run in separate processes to its sweep
 # {% endif %}
 BEST, LAST = "best.ckpt", "last.ckpt"
 

@@ -27,7 +27,7 @@ from trainer_args import notice
 
 USAGE = "%(prog)s [--n_trials N] [--search NAME=VALUES ...] [--flag value ...]"
 STUDY_FILE = "study.db"
-NEEDED = ("torch", "pytorch_lightning", "matplotlib", "plotly")  # by trials, and by the report after them
+NEEDED = ("torch", "pytorch_lightning", "matplotlib", "plotly")  # for trials, and for the report after them
 
 
 def sweep_parser() -> Parser:
@@ -39,11 +39,11 @@ def sweep_parser() -> Parser:
 
 
 def read_command_line(argv: Sequence[str]) -> Sweep:
-    """Return the sweep that a command line describes. That of a study that is there may leave out the study's flags.
+    """Return the sweep of a command line, which may omit the flags of an existing study that it names.
 
     Raises:
-        UsageError: it cannot be.
-        RunError: the storage does not answer.
+        UsageError: If the flags do not describe a sweep.
+        RunError: If the storage does not answer.
     """
     named, _ = sweep_parser().parse_known_args(argv)
     if named.study_name is None:
@@ -64,10 +64,10 @@ def read_command_line(argv: Sequence[str]) -> Sweep:
 
 
 def read_words(argv: Sequence[str]) -> Sweep:
-    """Return the sweep that a whole command line describes.
+    """Return the sweep of a complete command line.
 
     Raises:
-        UsageError: it cannot be.
+        UsageError: If the flags do not describe a sweep.
     """
     parser, ckpt_path = trained_parser(argv, sweep_parser())
     return read_sweep(argv, parser, ckpt_path)
@@ -77,11 +77,11 @@ def storage_of(flags: Namespace, name: str) -> str:
     """Return the URL of the storage of a study.
 
     Args:
-        flags: with the storage and the folder of all runs.
-        name: of the study.
+        flags: flags with the storage and the default_root_dir.
+        name: name of the study.
 
     Raises:
-        UsageError: there is no such kind of storage, or its driver is not installed.
+        UsageError: If the kind of storage is unknown, or its driver is not installed.
     """
     from sweeps import studies
 
@@ -98,11 +98,11 @@ def url_of(sweep: Sweep) -> str:
 
 
 def begun_study(sweep: Sweep, url: str) -> tuple[Any, Any]:
-    """Return the study of a sweep, made if it is not there, and its storage.
+    """Return the study of a sweep, created if absent, and its storage.
 
     Raises:
-        UsageError: it was begun with other flags, or by another program.
-        RunError: the storage does not answer.
+        UsageError: If the study was started with other flags, or by another program.
+        RunError: If the storage does not answer.
     """
     import optuna
 
@@ -122,13 +122,13 @@ def begun_study(sweep: Sweep, url: str) -> tuple[Any, Any]:
 
 
 def reported(argv: Sequence[str]) -> bool:
-    """Write and print what a study has found so far if ``--report`` asks for it, and return whether it does.
+    """Write and print the report if the command line has ``--report``; return whether it has.
 
-    With ``--study_name`` it may be the study of any program.
+    With ``--study_name``, any program may have made the study.
 
     Raises:
-        UsageError: there is no such study.
-        RunError: the storage does not answer.
+        UsageError: If the study does not exist.
+        RunError: If the storage does not answer.
     """
     named, _ = sweep_parser().parse_known_args(argv)
     if not named.report:
@@ -140,21 +140,21 @@ def reported(argv: Sequence[str]) -> bool:
     parser = build_parser(argv, sweep_parser())
     for action in parser._actions:
         action.required = False
-    parser.parse_args(argv)  # of which nothing else matters here
+    parser.parse_args(argv)  # refuses unknown flags; the others have no effect on a report
     report(named, named.study_name)
     return True
 
 
 def report(flags: Namespace, name: str) -> None:
-    """Write and print what a study has found so far.
+    """Write and print the report of a study.
 
     Args:
-        flags: with the storage and the folder of all runs.
-        name: of the study.
+        flags: flags with the storage and the default_root_dir.
+        name: name of the study.
 
     Raises:
-        UsageError: there is no such study.
-        RunError: the storage does not answer.
+        UsageError: If the study does not exist.
+        RunError: If the storage does not answer.
     """
     import optuna
 
@@ -178,7 +178,7 @@ def report(flags: Namespace, name: str) -> None:
 
 
 def require_installed() -> None:
-    """Raise RunError if a package is missing that is needed later, so that no trial is run in vain."""
+    """Raise RunError if a package is missing that the trials or the report need."""
     for name in NEEDED:
         if find_spec(name) is None:
             raise RunError(f"No module named {name!r} (this project is installed by: pip install -e .)")
@@ -210,11 +210,11 @@ def run(argv: list[str]) -> None:
 
 
 def supervise(claims: Any, argv: list[str]) -> None:
-    """Let workers run the trials, and show what they find.
+    """Run workers until all trials have ended; show the progress and the result.
 
     Raises:
-        RunError: they cannot, or too many trials have failed, or none is complete, or the best cannot be tested.
-        Stopped: a signal has arrived.
+        RunError: If workers fail, too many trials fail, no trial is complete, or a test fails.
+        Stopped: If a signal arrives.
     """
     from sweeps import workers
     from sweeps.kept import keep_checkpoints
@@ -232,7 +232,7 @@ def supervise(claims: Any, argv: list[str]) -> None:
 
 
 def introduce(claims: Any) -> None:
-    """Say what a command line does not show: whether a named study is new, flags that it brings, names of one value."""
+    """Print facts that the command line does not show: a new study, stored flags, names with a single value."""
     from sweeps.records import record_n_trials
 
     sweep = claims.sweep
@@ -240,19 +240,19 @@ def introduce(claims: Any) -> None:
     if sweep.args.study_name and not claims.trials():
         notice(f"study {sweep.name} is new")
     if sweep.taken:
-        notice(f"study {sweep.name} goes on with {shlex.join(sweep.taken)}")
+        notice(f"study {sweep.name} has the flags {shlex.join(sweep.taken)}")
     for name, value in sweep.single_values().items():
-        notice(f"{name} has one value in this sweep: {shown(value)}")
+        notice(f"{name} has a single value in this sweep: {shown(value)}")
 
 
 def require_outcome(claims: Any) -> None:
-    """Raise RunError if too many trials have failed, none is complete, or the best could not be tested."""
+    """Raise RunError if too many trials have failed, none is complete, or a test has failed."""
     from sweeps.ranking import best
     from sweeps.report import TABLE
     from sweeps.untested import failure, without_checkpoint
 
     for number in without_checkpoint(claims):
-        notice(f"trial {number} is not tested: no checkpoint of it is here; the line that repeats it tests it")
+        notice(f"trial {number} is not tested: this machine has no checkpoint of it; its command line tests it")
     failures = claims.failures(claims.trials())
     if failures:
         raise RunError(f"{failures}; the same command goes on")

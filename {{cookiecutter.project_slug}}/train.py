@@ -76,7 +76,7 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
 def train(args: Namespace, run_dir: Path | None = None, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
     """Fit the model, then validate and test the weights of its best epoch, where model and data can.
 
-    With ``--test_after_fit no`` they are not tested.
+    ``--test_after_fit no`` leaves out the test.
 
     Args:
         args: all flags, from ``main.parse_args``.

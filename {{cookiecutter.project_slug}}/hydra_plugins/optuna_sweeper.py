@@ -104,7 +104,7 @@ class OptunaSweeper(Sweeper):
         return job_words(self.job, given_names(held, choices.get("experiment")))
 
     def names_brought(self, sweep: Any) -> list[str]:
-        """Return the overrides for the model and the data of a study that the command line has left out."""
+        """Return the overrides for the model and the data of an existing study that the command line omits."""
         names = {"model_name": sweep.flags.model_name}
         if not brings_data(declaration("models", sweep.flags.model_name)):
             names["data_name"] = sweep.flags.data_name
@@ -143,10 +143,10 @@ class OptunaSweeper(Sweeper):
         return True
 
     def run_test(self, claims: Any, launcher: Launcher, held: Sequence[str], argv: list[str]) -> None:
-        """Let a job test what the jobs of the trials have left to test, if anything.
+        """Launch a job that tests the best trial, unless the last job of a trial has done so.
 
         Raises:
-            RunError: the launcher could not begin it, or it was killed.
+            RunError: If the launcher fails, or the job is killed.
         """
         from sweeps.untested import due
 
@@ -174,7 +174,7 @@ class OptunaSweeper(Sweeper):
 
 
 def trial_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: list[str]) -> list[str]:
-    """Return the overrides of a job that runs a trial, beside those that all have: what it draws, and which it is."""
+    """Return the overrides that are specific to the job of a trial: its values, and its claim."""
     from sweeps.claims import MINE
 
     run, claim = f"trials/{claims.run_dir(trial).name}", trial.user_attrs[MINE]["claim"]
@@ -182,7 +182,7 @@ def trial_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: lis
 
 
 def own_overrides(claims: Any, subdir: str, drawn: Mapping[str, Any], claimed: Mapping[str, Any]) -> list[str]:
-    """Return the overrides of a job, beside those that all have: what it draws, where it writes, what it is to do."""
+    """Return the overrides that are specific to a job: values of a trial, directory, task."""
     own = {
         "hydra.sweep.dir": str(claims.sweep.directory),
         "hydra.sweep.subdir": subdir,

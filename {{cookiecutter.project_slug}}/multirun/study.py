@@ -97,7 +97,7 @@ def is_claimed() -> bool:
 def run_claimed() -> float:
     """Run the trial that the sweeper has claimed for this job, and return its value, the first of several; or NaN.
 
-    Then test what is to be tested; a job may be for that alone.
+    Then test the trials that await it; a job without a claim does only this.
 
     Raises:
         Stopped: a signal has arrived in the process that has begun the sweep; the trial waits for the next start.

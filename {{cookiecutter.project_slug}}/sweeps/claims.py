@@ -27,7 +27,7 @@ MINE = "worker"  # user attribute of a trial: who runs it, where, and the comman
 
 
 def owner_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Return who runs a trial, or has run it; nothing if another program has."""
+    """Return the worker of a trial, its directory and command line; empty for a trial of another program."""
     found = trial.user_attrs.get(MINE)
     return found if isinstance(found, dict) else {}
 

@@ -1,41 +1,41 @@
-"""What makes two command lines the same study: every flag that can change the value of a trial."""
+"""The identity of a study: every flag that can change the value of a trial."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-# Flags that cannot change the value of a trial, and why. Each machine that joins in has its own; all others count.
+# Flags that cannot change the value of a trial, with the reason. Each machine may choose them; all others are compared.
 UNCOUNTED = {
-    "monitor": "metrics are compared as such",
-    "monitor_mode": "directions are compared as such",
-    # where a trial runs: another machine has other last digits, whatever its flags are
-    "accelerator": "the kind of device",
-    "benchmark": "which algorithms of cuDNN's are the fastest on a device",
+    "monitor": "the metrics are compared instead",
+    "monitor_mode": "the directions are compared instead",
+    # where a trial runs: the last digits depend on the machine anyway
+    "accelerator": "kind of device",
+    "benchmark": "choice among equivalent cuDNN algorithms",
     "num_threads": "CPU threads",
-    "num_workers": "which processes fetch the batches",
-    "data_on_device": "where the data wait for their batch",
-    # where files are, and which are kept
-    "config": "what a file sets is compared as such",
-    "default_root_dir": "the folder of the sweep",
-    "model_registry": "where checkpoints are uploaded",
-    "save_every_n_train_steps": "last.ckpt is for a trial that is killed",
-    "save_weights_only": "what is in a checkpoint beside the weights",
-    # what is logged and shown
+    "num_workers": "processes that fetch the batches",
+    "data_on_device": "memory that holds the data",
+    # files
+    "config": "the flags in the file are compared instead",
+    "default_root_dir": "folder of the sweep",
+    "model_registry": "upload of checkpoints",
+    "save_every_n_train_steps": "last.ckpt serves only to resume a killed trial",
+    "save_weights_only": "content of a checkpoint beside the weights",
+    # logging and display
     "enable_autolog_hparams": "logged before training",
     "enable_model_summary": "shown before training",
     "enable_progress_bar": "shown",
-    "log_every_n_steps": "the last batch of an epoch, and of a validation, is always read",
-    "logger": "where metrics are written",
+    "log_every_n_steps": "the values before a validation and at the end of an epoch are always read",
+    "logger": "destination of the metrics",
     "lr_monitor": "one more value is logged",
     "model_summary_depth": "shown before training",
     "profiler": "measures time",
     "progress_bar_refresh_rate": "shown",
     "track_grad_norm": "one more value is logged",
-    # what is done after training, or by other commands
-    "limit_predict_batches": "of predict alone",
-    "limit_test_batches": "the test comes after the value",
-    "test_after_fit": "the test comes after the value",
+    # after training, or of other commands
+    "limit_predict_batches": "predict alone",
+    "limit_test_batches": "the test comes after the value is known",
+    "test_after_fit": "the test comes after the value is known",
 }
 
 
@@ -44,24 +44,24 @@ def process_count(devices: Any) -> Any:
     return len(devices) if isinstance(devices, list) else 1 if devices == "auto" else devices
 
 
-# Flags of which not every difference counts: what of their value does.
+# Flags that are compared only in part.
 COUNTED: dict[str, Callable[[Any], Any]] = {
-    "devices": process_count,  # each process has a batch of its own, so there is another step
-    "enable_checkpointing": lambda on: on is not False,  # without best.ckpt, the last weights are validated
+    "devices": process_count,  # the batch of a step grows with the processes
+    "enable_checkpointing": lambda on: on is not False,  # without best.ckpt the last weights are validated
     "save_top_k": lambda count: count != 0,  # the same
 }
 
 
 @dataclass
 class Definition:
-    """What a study was begun with.
+    """The goal, the search space and the flags that a study was started with.
 
     Args:
-        metrics: what is to become best, one or more.
-        directions: of each metric, minimize or maximize.
-        space: the values that trials draw, as ``--search`` takes them, by name: several where they vary. None: unknown.
-        flags: of main.py, by name, with plain values; without those that every trial draws.
-        given: flags of main.py and of the sweep that were given when it was begun: these are held.
+        metrics: names of the objectives.
+        directions: minimize or maximize, for each metric.
+        space: ranges by name, in the syntax of ``--search``; several if they vary between trials. None if unknown.
+        flags: plain values of the flags of main.py, except flags that every trial draws.
+        given: flags of main.py and of the sweep that the first command line gave, and so held fixed.
     """
 
     metrics: list[str]
@@ -75,7 +75,7 @@ class Definition:
         return json.dumps(asdict(self))
 
     def identity(self) -> dict[str, str]:
-        """Return what counts, by name."""
+        """Return the values that are compared, by name."""
         counted = {name: COUNTED[name](value) if name in COUNTED else value for name, value in self.flags.items()}
         flags = {name: shown(value) for name, value in counted.items() if name not in UNCOUNTED}
         drawn = {name: [*values, *([flags[name]] if name in flags else [])] for name, values in self.drawn.items()}
@@ -84,12 +84,12 @@ class Definition:
 
     @property
     def drawn(self) -> dict[str, list[str]]:
-        """The values that trials draw, where they are known."""
+        """The search space; empty if unknown."""
         return self.space or {}
 
 
 def read_definition(text: Any) -> Definition | None:
-    """Return the definition in a user attribute of a study; None if it is none of ours."""
+    """Return the definition in a user attribute of a study; None if another program wrote it."""
     try:
         content = json.loads(text)
         if "flags" in content:
@@ -104,18 +104,18 @@ def read_definition(text: Any) -> Definition | None:
 def differences(before: Definition, here: Definition, defaults: Mapping[str, Any]) -> list[str]:
     """Return how two definitions differ, as in "learning_rate: 0.001 there, 0.01 here".
 
-    A flag that the first has not known yet has its default there.
+    A flag that is newer than the study counts as having had its default.
 
     Args:
-        before: of a study.
-        here: of a command line.
-        defaults: of flags, by name.
+        before: definition of a study.
+        here: definition of a command line.
+        defaults: defaults of the flags, by name.
     """
     unknown = here.flags.keys() - before.flags.keys() - before.drawn.keys()
     flags = {**{name: defaults[name] for name in unknown if name in defaults}, **before.flags}
     old, new = replace(before, flags=flags).identity(), here.identity()
     names = [name for name in {**old, **new} if before.space is not None or name not in here.drawn]
-    if old["model_name"] != new["model_name"]:  # which decides what other flags there are
+    if old["model_name"] != new["model_name"]:  # all other flags depend on it
         names = ["model_name"]
     return [
         f"{name}: {old.get(name, 'no such flag')} there, {new.get(name, 'no such flag')} here"

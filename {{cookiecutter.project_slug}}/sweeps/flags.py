@@ -8,7 +8,7 @@ DIRECTIONS = ("minimize", "maximize")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "gp", "qmc")
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 N_TRIALS = 20
-TESTS = "test_after_fit"  # a flag of main.py that says something else in a sweep
+TESTS = "test_after_fit"  # flag of main.py with another meaning in a sweep
 
 
 def add_sweep_args(parser: ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def add_sweep_args(parser: ArgumentParser) -> None:
         "--study_name",
         type=study_name,
         metavar="NAME",
-        help="of a study that is there, which brings its flags, or of a new one (default: made from model and flags)",
+        help="name of a new study, or of an existing one, whose flags need not be given (default: made from the flags)",
     )
     group.add_argument(
         "--keep_top", type=positive_int, default=3, metavar="K", help="trials that keep their checkpoints: the best K"
@@ -71,10 +71,10 @@ def add_sweep_args(parser: ArgumentParser) -> None:
 
 
 def leave_test_to_the_end(parser: ArgumentParser) -> None:
-    """Let trials not be tested unless ``--test_after_fit`` is given, and the help say so."""
+    """Change the default of ``--test_after_fit`` to no, and its help."""
     parser.set_defaults(**{TESTS: False})
     action = next(each for each in parser._actions if each.dest == TESTS)
-    action.help = "test every trial; without it, the best is tested once, when all have ended"
+    action.help = "test of every trial after its fit; without it, the best trial is tested once, after all trials"
 
 
 def directions(text: str) -> tuple[str, ...]:

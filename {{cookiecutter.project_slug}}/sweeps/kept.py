@@ -29,7 +29,7 @@ def keep_checkpoints(claims: Claims, number: int | None = None) -> None:
 
 
 def best_numbers(claims: Claims, finished: Sequence[FrozenTrial]) -> set[int]:
-    """Return the numbers of those trials that keep their checkpoints: the best, or the Pareto front; the untested."""
+    """Return the numbers of the trials that keep their checkpoints: the best, the Pareto front, the untested."""
     kept = best(claims.study, finished, claims.sweep.args.keep_top)
     waiting = untested(claims) if claims.sweep.tests_all else []
     return {trial.number for trial in (*kept, *waiting)}

@@ -87,11 +87,11 @@ def print_result(study: optuna.Study, directory: Path) -> None:
 def columns_that_fit(
     trials: Sequence[FrozenTrial], metrics: Sequence[str], tests: Mapping[int, Mapping[str, Any]]
 ) -> list[str]:
-    """Return the lines of a table of trials: what they draw, and as many of their other metrics as the screen is wide.
+    """Return the lines of a table of trials: objectives, drawn values, and as many other metrics as the screen fits.
 
     Args:
-        trials: the rows.
-        metrics: names of the values of the study.
+        trials: trials of the rows.
+        metrics: names of the objectives.
         tests: from ``tests_of``.
     """
     drawn = list(dict.fromkeys(name for trial in trials for name in trial.params))
@@ -112,10 +112,10 @@ def columns_that_fit(
 
 
 def width_of(column: Sequence[str]) -> int:
-    """Return how wide a column is, with the space behind it."""
+    """Return the width of a column, including the gap after it."""
     return max(map(len, column)) + 2
 
 
 def text_of(value: Any) -> str:
-    """Return a value in short."""
+    """Return a value with at most four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What is recorded with a study and its trials, beside what Optuna records itself."""
+"""User attributes of a study and of its trials."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,61 +7,61 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-METRICS = "metrics"  # user attribute of a trial: the last value of each metric of its run
-TEST = "test:"  # begins the user attribute of a study for the test of each trial: a trial that is over takes no more
-SAMPLING = "sampling"  # user attribute of a study: from which trial on, and since when, what samples and what prunes
-N_TRIALS = "n_trials"  # user attribute of a study: the number asked for last
+METRICS = "metrics"  # of a trial: the last value of each metric of its run
+TEST = "test:"  # prefix, of a study: the test of a trial, since Optuna lets no attribute be added to a finished trial
+SAMPLING = "sampling"  # of a study: each change of sampler or pruner, with the first trial and the date
+N_TRIALS = "n_trials"  # of a study: the last --n_trials
 
 
 def tests_of(study: optuna.Study) -> dict[int, dict[str, Any]]:
-    """Return what came of the tests of trials, by number: "metrics", or "error" and when."""
+    """Return the outcome of each test by number of the trial: "metrics" or "error", and the date."""
     found = {name.removeprefix(TEST): value for name, value in study.user_attrs.items() if name.startswith(TEST)}
     return {int(number): value for number, value in found.items() if number.isdecimal()}
 
 
 def record_test(study: optuna.Study, number: int, **outcome: Any) -> None:
-    """Record what came of the test of a trial."""
+    """Record the outcome of the test of a trial."""
     study.set_user_attr(f"{TEST}{number}", {**outcome, "at": now()})
 
 
 def metrics_of(trial: FrozenTrial, tests: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
-    """Return all metrics of a trial by name, those of its test included.
+    """Return all metrics of a trial, including its test.
 
     Args:
-        trial: Optuna's.
+        trial: trial of Optuna.
         tests: from ``tests_of``.
     """
     of_run = trial.user_attrs.get(METRICS)
-    found = of_run if isinstance(of_run, dict) else {}  # another program may have something else under this name
+    found = of_run if isinstance(of_run, dict) else {}  # another program may use the name otherwise
     return dict(sorted({**found, **tests.get(trial.number, {}).get("metrics", {})}.items()))
 
 
 def metric_names(study: optuna.Study) -> tuple[str, ...]:
-    """Return the names of the values of a study, also of one that has no names for them."""
+    """Return the names of the objectives of a study; generic ones if it has none."""
     count = len(study.directions)
     return tuple(study.metric_names or (["value"] if count == 1 else [f"value_{number}" for number in range(count)]))
 
 
 def sampling_of(study: optuna.Study) -> list[dict[str, Any]]:
-    """Return what samples and prunes in a study, and from which trial on."""
+    """Return each sampler and pruner of a study, with its first trial."""
     changes: list[dict[str, Any]] = study.user_attrs.get(SAMPLING, [])
     return changes
 
 
 def sampler_of(study: optuna.Study) -> str | None:
-    """Return what samples in a study now; None before the first trial."""
+    """Return the sampler of the last trial; None before the first trial."""
     return next((change["sampler"] for change in reversed(sampling_of(study))), None)
 
 
 def record_sampling(study: optuna.Study, sampler: str, pruner: str, number: int) -> None:
-    """Record what samples and prunes from a trial on, if that is a change."""
+    """Record the sampler and the pruner from a trial on, if one of them has changed."""
     changes, now_used = sampling_of(study), {"sampler": sampler, "pruner": pruner}
     if not changes or {name: changes[-1][name] for name in now_used} != now_used:
         study.set_user_attr(SAMPLING, [*changes, {**now_used, "trial": number, "at": now()}])
 
 
 def record_n_trials(study: optuna.Study, number: int | None) -> None:
-    """Record the number of trials that is asked for, if it is new; None: nothing is said."""
+    """Record the last --n_trials, if it is given and new."""
     if number not in (None, study.user_attrs.get(N_TRIALS)):
         study.set_user_attr(N_TRIALS, number)
 

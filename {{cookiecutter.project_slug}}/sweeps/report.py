@@ -61,7 +61,7 @@ def summary(study: optuna.Study) -> str:
 
 
 def sampling_lines(study: optuna.Study) -> list[str]:
-    """Return what samples and what prunes, and each change of it."""
+    """Return a line for the first sampler and pruner, and for each change."""
     changes = sampling_of(study)
     return [
         f"sampler {change['sampler']}, pruner {change['pruner']} from trial {change['trial']} on ({change['at']})"
@@ -70,13 +70,13 @@ def sampling_lines(study: optuna.Study) -> list[str]:
 
 
 def line_of(trial: FrozenTrial) -> str:
-    """Return the command line that repeats the run of a trial; nothing if another program has run it."""
+    """Return the command line that repeats the run of a trial; empty for a trial of another program."""
     command = owner_of(trial).get("command")
     return shell_line(command) if command else ""
 
 
 def error_of(trial: FrozenTrial) -> str:
-    """Return why a trial has failed."""
+    """Return the reason for the failure of a trial."""
     return str(trial.user_attrs.get("error", "no reason"))
 
 
@@ -102,7 +102,7 @@ def table(study: optuna.Study, metrics: tuple[str, ...]) -> str:
 
 
 def other_names(found: Iterable[Mapping[str, float]], metrics: Sequence[str]) -> list[str]:
-    """Return the names of the metrics of trials, without those that the study goes by."""
+    """Return the names of all metrics of trials except the objectives."""
     return sorted({name for each in found for name in each} - set(metrics))
 
 

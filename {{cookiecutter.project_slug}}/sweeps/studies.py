@@ -27,7 +27,7 @@ except ImportError:  # Windows: there a study is for one process at a time
 
 JOURNAL, GRPC = "journal:", "grpc://"
 SECONDS = 100  # to wait for another process that writes to an SQLite file
-MAKING = 20  # seconds to wait for another program that makes the tables at the same time
+MAKING = 20  # seconds to wait for another program that creates the tables
 LOCKS = {  # of databases: held by a connection, so gone with it
     "postgresql": ("SELECT pg_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"),
     "mysql": ("SELECT GET_LOCK(:key, -1)", "SELECT RELEASE_LOCK(:key)"),
@@ -67,7 +67,7 @@ def file_of_storage(url: str) -> Path | None:
 
 @contextmanager
 def driver_errors(url: str) -> Iterator[None]:
-    """Turn a URL that is none, or whose driver is not installed, into an error of one line."""
+    """Turn an invalid URL, or a missing driver, into an error of one line."""
     try:
         yield
     except sqlalchemy.exc.ArgumentError as error:
@@ -119,7 +119,7 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_database(url: str) -> RDBStorage:
-    """Return a database with Optuna's tables, also where another program that opens it is making them now."""
+    """Return a database with the tables of Optuna, even if another program creates them at the same time."""
     options = {"connect_args": {"timeout": SECONDS}} if url.startswith("sqlite:") else None
     deadline = monotonic() + MAKING
     while True:

@@ -23,7 +23,7 @@ from words import flag_words
 
 MODES = {"minimize": "min", "maximize": "max"}
 OF_TEST = re.compile(r"(?!val)(test([_/.]|$)|.*[_/.]test$)")  # names of metrics
-# Flags that are not taken from a study that is there: each command line has its own, or they are recorded apart.
+# Flags that an existing study does not restore: the machine's own, and those with records of their own.
 NOT_KEPT = {"config", "default_root_dir", "n_trials", "pruner", "report", "sampler", "storage", "study_name", "workers"}
 
 
@@ -40,9 +40,9 @@ class Sweep:
         space: what trials draw.
         metrics: what is to become best, one or more.
         directions: of each metric, minimize or maximize.
-        given: flags of the sweep and of main.py that were given, by name.
+        given: flags of the sweep and of main.py that the command line gives, by name.
         tests_all: whether every trial is tested, not the best alone.
-        taken: words that the command line has left out, and the study has brought.
+        taken: flags of an existing study that the command line omits, as words.
     """
 
     args: Namespace
@@ -96,7 +96,7 @@ class Sweep:
     def command(self, drawn: Mapping[str, Any], **more: Any) -> list[str]:
         """Return the words after ``python main.py`` that repeat the run of a trial, and test it."""
         start: dict[str, Any] = {"ckpt_path": self.ckpt_path} if self.ckpt_path is not None else {}
-        if self.flags.config or start:  # which may say that there is no test
+        if self.flags.config or start:  # either may turn the test off
             start[TESTS] = True
         monitor = {"monitor": self.metrics[0], "monitor_mode": MODES[self.directions[0]]} if self.names_monitor else {}
         named = {**start, **monitor, **drawn, **more}
@@ -108,7 +108,7 @@ class Sweep:
         return self.flags.monitor is not None or self.args.direction is not None
 
     def definition(self) -> Definition:
-        """Return what makes it this sweep and no other."""
+        """Return the definition, by which a study is compared with this sweep."""
         probes = self.space.probes()
         always = set.intersection(*(set(probe.drawn) for probe in probes))
         space: dict[str, set[str]] = {}
@@ -123,7 +123,7 @@ class Sweep:
         )
 
     def single_values(self) -> dict[str, Any]:
-        """Return the value of each name of which trials draw no other."""
+        """Return the names with a single value in the search space, and that value."""
         lists: dict[str, list[Any]] = {}
         for name, range_ in (pair for probe in self.space.probes() for pair in probe.asked.items()):
             lists.setdefault(name, []).append(range_.values() or [])
@@ -141,7 +141,7 @@ class Sweep:
 
 
 def directory_of(flags: Namespace, name: str) -> Path:
-    """Return where the runs, the logs and the report of a study go."""
+    """Return the directory of a study: runs, logs and report."""
     return Path(flags.default_root_dir or ".", "sweeps", name)
 
 

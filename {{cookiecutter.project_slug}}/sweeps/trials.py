@@ -1,4 +1,4 @@
-"""One trial: a run, what the study is told of it, and its test."""
+"""One trial: its run, its reports to the study, and its test."""
 
 import os
 from argparse import Namespace
@@ -27,8 +27,8 @@ from sweeps.flags import TESTS
 from sweeps.untested import checkpoint_of, due, run_of_trial, untested
 from train import evaluate
 
-TEST_DIR = "test"  # of a trial, in the directory of its run
-ONLY_TEST = ("--auto_lr_find=no", "--auto_scale_batch_size=no", "--enable_progress_bar=no")  # which are for fit
+TEST_DIR = "test"  # in the directory of a trial's run
+ONLY_TEST = ("--auto_lr_find=no", "--auto_scale_batch_size=no", "--enable_progress_bar=no")  # the first two are for fit
 
 
 def run_trial(claims: Claims, trial: Trial, drawn: Mapping[str, Any], more: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ def outcome(
         (metric,) = sweep.metrics
         watch = Watch(trial, metric, run_dir)
         metrics = run_in(run_dir, args, words, [Report(trial, metric)], watch, {REPORTED: metric})
-        watch()  # what was reported last
+        watch()  # the last reports
     else:  # of several, Optuna takes no reports
         metrics = run_in(run_dir, args, words)
     missing = [metric for metric in sweep.metrics if metric not in metrics]
@@ -97,10 +97,10 @@ def outcome(
 
 
 class Pruned(BaseException):
-    """A trial does badly. It is no Exception: nothing has failed, so nothing is to be written about an error.
+    """The pruner ends a trial. Not an Exception, since nothing failed: no error is to be explained or written.
 
     Args:
-        metrics: of its run, so far.
+        metrics: metrics of its run so far.
     """
 
     def __init__(self, metrics: Mapping[str, Any]) -> None:
@@ -113,8 +113,8 @@ class Report(Reporter):
     """Reports the metric of a run in this process, and prunes.
 
     Args:
-        trial: Optuna's.
-        metric: its name.
+        trial: trial of Optuna.
+        metric: name of the metric.
     """
 
     def __init__(self, trial: Trial, metric: str) -> None:
@@ -126,7 +126,7 @@ class Report(Reporter):
         """Report the metric.
 
         Raises:
-            Pruned: the pruner says so, and there is training left to save.
+            Pruned: If the pruner ends the trial, and training would continue.
         """
         metrics = trainer.callback_metrics
         report(self.trial, float(metrics[self.metric]), self.step)
@@ -135,30 +135,30 @@ class Report(Reporter):
 
 
 def report(trial: Trial, value: float, step: int) -> None:
-    """Report a value, unless that was done before the trial was killed."""
+    """Report a value, unless the trial did so before it was killed."""
     if step not in trial.storage.get_trial(trial._trial_id).intermediate_values:
         trial.report(value, step)
 
 
 class Watch:
-    """Reports the metric of a run in other processes as it comes, and prunes.
+    """Passes on the reports of a run in other processes, and prunes.
 
     Args:
-        trial: Optuna's.
-        metric: its name.
-        run_dir: the directory of the run.
+        trial: trial of Optuna.
+        metric: name of the metric.
+        run_dir: directory of the run.
     """
 
     def __init__(self, trial: Trial, metric: str, run_dir: Path) -> None:
         """Remember the arguments."""
         self.trial, self.metric, self.run_dir = trial, metric, run_dir
-        self.seen = 0  # reports
+        self.seen = 0  # number of reports passed on
 
     def __call__(self) -> None:
-        """Report what is new.
+        """Pass on new reports.
 
         Raises:
-            Pruned: the pruner says so, and there is training left to save.
+            Pruned: If the pruner ends the trial, and training would continue.
         """
         reports = read_reports(self.run_dir)
         for each in reports[self.seen :]:
@@ -169,26 +169,26 @@ class Watch:
 
 
 def test_due(claims: Claims) -> None:
-    """Test the trials whose time it is, if any.
+    """Test the trials that await it.
 
     Raises:
-        Stopped: a signal has arrived; the next start tests them.
+        Stopped: If a signal arrives; the next start tests them.
     """
     for trial in due(claims):
         test_trial(claims, trial)
 
 
 def test_trial(claims: Claims, trial: FrozenTrial) -> None:
-    """Test a trial and record what came of it, unless another process does.
+    """Test a trial and record the outcome, unless another process does.
 
     Raises:
-        Stopped: a signal has arrived.
+        Stopped: If a signal arrives.
     """
     run_dir = run_of_trial(claims, trial)
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(run_dir))
-        except UsageError:  # another process has it
+        except UsageError:  # another process tests it
             return
         if trial.number not in [each.number for each in untested(claims)]:
             return
@@ -207,15 +207,15 @@ def test_trial(claims: Claims, trial: FrozenTrial) -> None:
 
 
 def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
-    """Return what a checkpoint comes to on the test data; nothing if model or data have no test.
+    """Return the test metrics of a checkpoint; none if the model or the data have no test.
 
     Args:
-        words: of the command line of main.py that tests it.
-        folder: for what that writes; it is there.
+        words: command line of main.py that tests the checkpoint.
+        folder: existing directory for the files of the test.
 
     Raises:
-        UsageError, RunError: it cannot be tested.
-        Stopped: a signal has arrived.
+        UsageError, RunError: If the test fails.
+        Stopped: If a signal arrives.
     """
     args = parse_args(words)
     if not can_test(args):
@@ -228,7 +228,7 @@ def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
 
 
 def can_test(args: Namespace) -> bool:
-    """Return whether model and data have what a test needs."""
+    """Return whether the model has a test step, and test data exist."""
     model = modules.load("models", args.model_name)
     brings_data = modules.brings_data(model)
     loader_of: Any = model if brings_data else modules.load("data", args.data_name)
@@ -238,7 +238,7 @@ def can_test(args: Namespace) -> bool:
 
 
 def add_to_run(metrics: Mapping[str, float], run_dir: Path) -> None:
-    """Let a run be as if it had been tested when it ended: its metrics, and the flags that repeat it."""
+    """Update the metrics and the config of a run, as if it had tested itself after fit."""
     if not metrics:
         return
     write_metrics({**metrics_of(run_dir), **metrics}, run_dir)

@@ -1,4 +1,4 @@
-"""Which trials are still to be tested: the best when all have ended; every one, where ``--test_after_fit`` is given."""
+"""The trials that await their test: the best after all trials, or every trial with ``--test_after_fit``."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sweeps.ranking import best
 
 
 def to_test(claims: Claims) -> list[FrozenTrial]:
-    """Return the trials that a sweep tests at this moment, tested or not."""
+    """Return the trials that the sweep is to test as of now, including tested ones."""
     trials = claims.trials()
     if claims.sweep.tests_all:
         return [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -21,7 +21,7 @@ def to_test(claims: Claims) -> list[FrozenTrial]:
 
 
 def untested(claims: Claims) -> list[FrozenTrial]:
-    """Return those of them that are not tested yet and can be here; what failed is tried again at the next start."""
+    """Return the trials without a test whose checkpoint is here; a failed test is repeated at the next start."""
     trials = to_test(claims)
     tests = records.tests_of(claims.study) if trials else {}
 
@@ -32,25 +32,25 @@ def untested(claims: Claims) -> list[FrozenTrial]:
 
 
 def due(claims: Claims) -> list[FrozenTrial]:
-    """Return those that no other process tests at this moment."""
+    """Return the untested trials that no other process is testing."""
     return [trial for trial in untested(claims) if not is_locked(run_of_trial(claims, trial))]
 
 
 def run_of_trial(claims: Claims, trial: FrozenTrial) -> Path:
-    """Return the directory of the run of a trial that is complete: where its worker has put it, or as here."""
+    """Return the directory of the run of a complete trial: that of its worker, or the one on this machine."""
     owner = Path(owner_of(trial).get("run", ""))
     return owner if is_over(owner) else claims.run_dir(trial)
 
 
 def checkpoint_of(claims: Claims, trial: FrozenTrial) -> Path | None:
-    """Return the file with the weights of a trial, the best or else the last; None if there is none here."""
+    """Return the best checkpoint of a trial, else its last; None if this machine has neither."""
     run_dir = run_of_trial(claims, trial)
     files = [run_dir / CHECKPOINTS / name for name in (BEST, LAST)]
     return next((file for file in files if is_over(run_dir) and file.exists()), None)
 
 
 def failure(claims: Claims) -> str:
-    """Return why a trial could not be tested; nothing if none has failed."""
+    """Return the error of the first failed test; empty if none failed."""
     tests = records.tests_of(claims.study)
     failed = [(trial.number, tests.get(trial.number, {})) for trial in to_test(claims)]
     errors = [f"trial {number} could not be tested: {test['error']}" for number, test in failed if "error" in test]
@@ -58,7 +58,7 @@ def failure(claims: Claims) -> str:
 
 
 def without_checkpoint(claims: Claims) -> list[int]:
-    """Return the numbers of trials that would be tested if their checkpoints were here."""
+    """Return the numbers of the trials that lack a test because this machine has no checkpoint of them."""
     tests: dict[int, Any] = records.tests_of(claims.study)
     trials = [trial for trial in to_test(claims) if trial.number not in tests]
     return [trial.number for trial in trials if checkpoint_of(claims, trial) is None]

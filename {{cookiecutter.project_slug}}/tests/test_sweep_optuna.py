@@ -355,7 +355,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     Path("another_machine").mkdir()
     os.chdir("another_machine")  # which shares the storage alone
     more = sweep(*shared, "--n_trials", "3", short=())
-    assert "study X goes on with --model_name=my_model --accelerator=cpu --max_epochs=2" in more.stderr
+    assert "study X has the flags --model_name=my_model --accelerator=cpu --max_epochs=2" in more.stderr
     assert "3 trials: 3 complete" in more.stdout
     # It may have flags of its own that cannot change a result; sampler and pruner may change, and the study says when.
     own = ("--logger", "none", "--num_workers", "1", "--limit_test_batches", "1", "--num_threads", "1")
@@ -388,7 +388,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
         assert difference in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     refused = sweep(*shared, "--model_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
-    assert "begun with other flags: model_name: my_model there, mnist here: give" in refused.stderr
+    assert "started with other flags: model_name: my_model there, mnist here: give" in refused.stderr
     refused = sweep(*shared, "--search", "batch_size=32,64", "learning_rate=0.1,0.2", short=(), status=2)
     assert "learning_rate: 0.01 there, 0.1,0.2 here" in refused.stderr
     refused = sweep(*shared, "--sampler", "grid", short=(), status=2)
@@ -398,8 +398,8 @@ def test_the_name_of_a_study_is_enough_to_go_on():
 
 def test_a_name_of_which_one_value_is_left_is_named():
     result = sweep("--n_trials", "1", "--search", "learning_rate=0.01..0.01", "batch_size=8..64:128")
-    assert "learning_rate has one value in this sweep: 0.01" in result.stderr
-    assert "batch_size has one value in this sweep: 8" in result.stderr
+    assert "learning_rate has a single value in this sweep: 0.01" in result.stderr
+    assert "batch_size has a single value in this sweep: 8" in result.stderr
 
 
 def plain_study(file, name, **options):
@@ -427,7 +427,7 @@ def test_a_study_of_another_program_is_left_alone():
     before = file.read_bytes()
     refused = sweep("--study_name", "theirs", "--n_trials", "9", status=2)
     assert "study theirs in sqlite:///" in refused.stderr
-    assert "is of another program (8 trials, maximize value): name another with --study_name" in refused.stderr
+    assert "was made by another program (8 trials, maximize value): give another --study_name" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     refused = sweep("--study_name", "empty", "--storage", f"sqlite:///{file}", status=2)
     assert "(0 trials, maximize value)" in refused.stderr
