@@ -35,7 +35,8 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     assert len(good) == (10 if sweeps == "none" else 11), good
     for line, result in good:
         assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
-    assert wrong[1].returncode == 2
+    assert wrong[1].returncode == 1
+    assert "Traceback" in wrong[1].stderr
     assert wrong[1].stderr.splitlines()[-1] == expected
     trained = printed["python main.py --model_name conv_net --max_epochs 5"].stdout
     assert float(re.search(r"test_accuracy +(\S+)", trained)[1]) > 0.9

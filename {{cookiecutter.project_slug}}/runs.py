@@ -65,7 +65,8 @@ def opened_run_dir(args: Namespace) -> Iterator[Path]:
     except BaseException as error:
         found = {path.name for path in run_dir.glob("*")}
         refused = isinstance(error, UsageError) and CHECKPOINTS not in found
-        if existing is None and (refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"}):
+        of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # it is shown in one line
+        if existing is None and (refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"} | of_machine):
             shutil.rmtree(run_dir, ignore_errors=True)
         raise
 

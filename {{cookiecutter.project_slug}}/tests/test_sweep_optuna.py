@@ -387,8 +387,8 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     ):
         assert difference in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    refused = sweep(*shared, "--model_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
-    assert "started with other flags: model_name: my_model there, mnist here: give" in refused.stderr
+    refused = sweep(*shared, "--data_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
+    assert "data_name: digits there, mnist here" in refused.stderr
     refused = sweep(*shared, "--search", "batch_size=32,64", "learning_rate=0.1,0.2", short=(), status=2)
     assert "learning_rate: 0.01 there, 0.1,0.2 here" in refused.stderr
     refused = sweep(*shared, "--sampler", "grid", short=(), status=2)
