@@ -38,12 +38,11 @@ TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "l
 TAKEN |= {name.lower() for name in (*sys.stdlib_module_names, *keyword.kwlist)}
 
 # The files of sweeps: of each kind, of either, and of both together. A folder is named with a slash.
-OPTUNA = ["reports.py", "sweep_optuna.py", "sweeps/", "docs/sweeps.md"]
-OPTUNA += ["tests/test_search_space.py", "tests/test_sweep_optuna.py", "tests/test_sweeps.py"]
-HYDRA = ["sweep_hydra.py", "conf/", "hydra_plugins/", "multirun/", "docs/hydra.md"]
-HYDRA += ["tests/test_sweep_hydra.py"]
-EITHER = ["one_run.py", "words.py"]
-BOTH = ["hydra_plugins/optuna_sweeper.py", "multirun/study.py"]
+OPTUNA = ["sweep_optuna.py", "harness/sweeps/reports.py", "harness/sweeps/optuna/", "docs/sweeps.md"]
+OPTUNA += ["tests/test_search_space.py"]
+HYDRA = ["sweep_hydra.py", "conf/", "harness/sweeps/hydra/", "docs/hydra.md"]
+EITHER = ["harness/sweeps/", "harness/cli/words.py"]
+BOTH = ["harness/sweeps/hydra/plugins/", "harness/sweeps/hydra/study.py"]
 # Which files are not written when an option has this value.
 UNCHOSEN: dict[str, dict[object, list[str]]] = {
     "example_models": {

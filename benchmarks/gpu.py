@@ -27,7 +27,7 @@ import os
 
 import torch
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 
 class Images(InMemoryData):
@@ -43,7 +43,7 @@ import torch
 from torch.nn import functional as F
 
 from models.resnet import ResNet
-from optimizers import can_fuse
+from harness.optimizers import can_fuse
 
 
 class ResNet18(ResNet):
@@ -107,9 +107,10 @@ The goal is {goal} for the ResNet with all three. Flags for GPUs, tried once: {t
 
 def raw_loop(args: Any) -> list[float]:
     """Return the seconds of each epoch of a loop written by hand, with the model and the settings of a run."""
-    import modules
     import torch
     from torch.nn import functional as F
+
+    from harness import found as modules
     from train import compile_model
 
     device = torch.device("cuda" if args.accelerator == "gpu" else "cpu")
@@ -141,7 +142,7 @@ def raw_loop(args: Any) -> list[float]:
 
 def own_loop(args: Any) -> list[float]:
     """Return the seconds of each epoch of a run."""
-    from runs import opened_run_dir
+    from harness.runs.run import opened_run_dir
     from train import train
 
     watch = stopwatch()
@@ -164,6 +165,7 @@ def measure(loop: str, result: str, *words: str) -> None:
     """Write the seconds of an epoch with each of the settings into a file."""
     sys.path.insert(0, os.getcwd())
     from lean_imports import import_lightning
+
     from main import parse_args
 
     import_lightning()

@@ -19,7 +19,7 @@ IMAGES = 8192
 DATA = f"""
 import torch
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 
 class Images(InMemoryData):

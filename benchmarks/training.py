@@ -22,7 +22,7 @@ from project import REPORT, baked, machine, run_on_terminal, write_section
 IMAGES = """
 import torch
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 
 class Images(InMemoryData):
@@ -159,8 +159,8 @@ def tutorial(batch_size: int) -> list[float]:
 def ours(batch_size: int) -> list[float]:
     """Return the seconds of each epoch of the project in the working directory."""
     sys.path.insert(0, os.getcwd())
+    from harness.runs.run import opened_run_dir
     from main import parse_args
-    from runs import opened_run_dir
     from train import train
 
     watch = stopwatch()

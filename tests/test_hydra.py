@@ -202,7 +202,7 @@ class Silent(BasicSweeper):
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
 def test_where_a_sweeper_does_not_tell_its_jobs_beforehand_rows_stay_true(project, tmp_path, launcher):
-    (project.path / "hydra_plugins" / "silent.py").write_text(SILENT)
+    (project.path / "harness/sweeps/hydra/plugins/hydra_plugins/silent.py").write_text(SILENT)
     argv = ["-m", *SHORT, "hydra.sweep.dir=many", "hydra.sweeper._target_=hydra_plugins.silent.Silent", *launcher]
     hydra(project, *argv, "seed=1,2", cwd=tmp_path)
     before = table(tmp_path / "many")

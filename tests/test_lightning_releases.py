@@ -27,8 +27,8 @@ READ = """
 import json, sys
 sys.path = [folder for folder in sys.path if "site-packages" not in folder]
 from argparse import ArgumentParser
-import trainer_args
-from trainer_args import Trainer
+from harness import trainer_args
+from harness.trainer_args import Trainer
 parser = Trainer.add_argparse_args(ArgumentParser(), use_argument_group=False)
 flags = {flag.name: [trainer_args._describe(flag.kinds), flag.help] for flag in trainer_args._flags(Trainer)}
 lines = json.loads(sys.argv[1])

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from main import parse_args
-from runs import opened_run_dir
-from loops import EpochLoop
+from harness.runs.run import opened_run_dir
+from harness.lightning_2_6.loops import EpochLoop
 from train import train
 
 calls, marks = 0, []
@@ -88,7 +88,7 @@ import os
 
 import torch
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 
 class Big(InMemoryData):

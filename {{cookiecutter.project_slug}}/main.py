@@ -14,18 +14,12 @@ from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import signals
-from args import ModelError, RunError, UsageError
-from command_line import Parser, Trained
-from completion import ALL_COMMANDS, SCRIPTS, PrintScript, complete
-from habits import require_command
-from lean_imports import import_lightning
-from modules import add_args, brings_data, declaration, file_of, made_for, names, whose
-from new import new
-from program_args import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
-from runs import is_first_process, mark_first, opened_run_dir, was_started_by_first
-from slurm import job, requeue
-from trained import (
+from harness.cli.completion import ALL_COMMANDS, SCRIPTS, PrintScript, complete
+from harness.cli.habits import require_command
+from harness.cli.new import new
+from harness.cli.parser import Parser, Trained
+from harness.cli.run_flags import TRAINER_DEFAULTS, USED_MOST, add_program_args, rare_flags, resolve
+from harness.cli.trained import (
     find_checkpoint,
     flags_to_take,
     names_in,
@@ -34,7 +28,12 @@ from trained import (
     show_difference,
     trained_flags,
 )
-from trainer_args import Trainer
+from harness.errors import ModelError, RunError, Stopped, UsageError
+from harness.found import add_args, brings_data, declaration, file_of, made_for, names, whose
+from harness.runs import signals
+from harness.runs.run import is_first_process, mark_first, opened_run_dir, was_started_by_first
+from harness.runs.slurm import job, requeue
+from harness.trainer_args import Trainer
 
 USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME"
 # What stands for --model_name and --data_name if nothing is said: the first that is there.
@@ -151,7 +150,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             if argv[:1] == ["new"]:
                 return new(argv[1:])
             args = parse_args(argv)
-            import_lightning()  # which takes seconds, only after the command line is found right
             from train import run
 
             with opened_run_dir(args) as run_dir:
@@ -162,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if isinstance(error, ModelError) and error.__cause__ is not None:
                 traceback.print_exception(error.__cause__)
             sys.exit(0 if error.in_all_processes and was_started_by_first() else f"main.py: error: {error}")
-        except signals.Stopped as stopped:
+        except Stopped as stopped:
             if stopped.together and was_started_by_first():
                 sys.exit(0)  # Lightning kills all processes when one that it started has failed
             if is_first_process():

@@ -19,21 +19,24 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-import signals
-from args import RunError, UsageError
-from command_line import Parser
-from config_files import settable
+from harness.cli.config_files import settable
+from harness.cli.parser import Parser
+from harness.errors import RunError, Stopped, UsageError
+from harness.found import ROOT
+from harness.runs import signals
+from harness.sweeps.hydra import configs
+from harness.sweeps.hydra.errors import errors_in_one_line
+from harness.sweeps.hydra.table import Remember, show_table
+from harness.sweeps.run import LAUNCHING
 from main import build_parser
-from modules import ROOT
-from multirun.errors import errors_in_one_line
-from multirun.table import Remember, show_table
-from one_run import LAUNCHING
+
+configs.register()
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def launch(config: DictConfig) -> float:
     """Run one job, in this process or where a launcher has brought it, and return the metric that it monitors."""
-    from multirun.job import run_job  # torch
+    from harness.sweeps.hydra.job import run_job  # torch
 
     with errors_in_one_line():
         return run_job(config)
@@ -70,7 +73,7 @@ def main() -> None:
         try:
             require_no_dashes(sys.argv[1:])
             launch()
-        except signals.Stopped as stopped:
+        except Stopped as stopped:
             goes_on = (
                 f": the same command with hydra.sweep.dir={Remember.directory} goes on" if Remember.directory else ""
             )

@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import signals
-from args import RunError, UsageError
-from command_line import Parser
-from completion import complete
+from harness.cli.completion import complete
+from harness.cli.parser import Parser
+from harness.errors import RunError, Stopped, UsageError
+from harness.runs import signals
+from harness.sweeps.optuna.definition import shown
+from harness.sweeps.optuna.flags import add_sweep_args, leave_test_to_the_end
+from harness.sweeps.optuna.sweep import Sweep, directory_of, read_sweep
+from harness.trainer_args import notice
 from main import build_parser, program_parser, trained_parser
-from sweeps.definition import shown
-from sweeps.flags import add_sweep_args, leave_test_to_the_end
-from sweeps.sweep import Sweep, directory_of, read_sweep
-from trainer_args import notice
 
 USAGE = "%(prog)s [--n_trials N] [--search NAME=VALUES ...] [--flag value ...]"
 STUDY_FILE = "study.db"
@@ -48,7 +48,7 @@ def read_command_line(argv: Sequence[str]) -> Sweep:
     named, _ = sweep_parser().parse_known_args(argv)
     if named.study_name is None:
         return read_words(argv)
-    from sweeps import stored  # optuna: a second, for those who typed no mistake
+    from harness.sweeps.optuna import stored  # optuna: a second, for those who typed no mistake
 
     found = stored.read_stored(named.study_name, storage_of(named, named.study_name))
     if found is None:
@@ -83,7 +83,7 @@ def storage_of(flags: Namespace, name: str) -> str:
     Raises:
         UsageError: If the kind of storage is unknown, or its driver is not installed.
     """
-    from sweeps import studies
+    from harness.sweeps.optuna import studies
 
     return studies.absolute(flags.storage or f"sqlite:///{directory_of(flags, name) / STUDY_FILE}")
 
@@ -106,7 +106,7 @@ def begun_study(sweep: Sweep, url: str) -> tuple[Any, Any]:
     """
     import optuna
 
-    from sweeps import stored, studies
+    from harness.sweeps.optuna import stored, studies
 
     with studies.storage_errors(url), studies.exclusive(url, sweep.directory):
         storage = studies.open_storage(url)
@@ -158,8 +158,8 @@ def report(flags: Namespace, name: str) -> None:
     """
     import optuna
 
-    from sweeps import stored, studies
-    from sweeps.progress import print_result
+    from harness.sweeps.optuna import stored, studies
+    from harness.sweeps.optuna.progress import print_result
 
     url, directory = storage_of(flags, name), directory_of(flags, name)
     with studies.storage_errors(url):
@@ -195,8 +195,8 @@ def run(argv: list[str]) -> None:
         return
     sweep = read_command_line(argv)
     require_installed()
-    from sweeps import studies, workers  # optuna
-    from sweeps.claims import Claims
+    from harness.sweeps.optuna import studies, workers  # optuna
+    from harness.sweeps.optuna.claims import Claims
 
     url = url_of(sweep)
     study, storage = begun_study(sweep, url)
@@ -216,9 +216,9 @@ def supervise(claims: Any, argv: list[str]) -> None:
         RunError: If workers fail, too many trials fail, no trial is complete, or a test fails.
         Stopped: If a signal arrives.
     """
-    from sweeps import workers
-    from sweeps.kept import keep_checkpoints
-    from sweeps.progress import Progress, print_result
+    from harness.sweeps.optuna import workers
+    from harness.sweeps.optuna.kept import keep_checkpoints
+    from harness.sweeps.optuna.progress import Progress, print_result
 
     introduce(claims)
     progress = Progress(claims)
@@ -233,7 +233,7 @@ def supervise(claims: Any, argv: list[str]) -> None:
 
 def introduce(claims: Any) -> None:
     """Print facts that the command line does not show: a new study, stored flags, names with a single value."""
-    from sweeps.records import record_n_trials
+    from harness.sweeps.optuna.records import record_n_trials
 
     sweep = claims.sweep
     record_n_trials(claims.study, sweep.args.n_trials)
@@ -247,9 +247,9 @@ def introduce(claims: Any) -> None:
 
 def require_outcome(claims: Any) -> None:
     """Raise RunError if too many trials have failed, none is complete, or a test has failed."""
-    from sweeps.ranking import best
-    from sweeps.report import TABLE
-    from sweeps.untested import failure, without_checkpoint
+    from harness.sweeps.optuna.ranking import best
+    from harness.sweeps.optuna.report import TABLE
+    from harness.sweeps.optuna.untested import failure, without_checkpoint
 
     for number in without_checkpoint(claims):
         notice(f"trial {number} is not tested: this machine has no checkpoint of it; its command line tests it")
@@ -276,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             Parser().error(str(error))
         except RunError as error:
             sys.exit(f"{Parser().prog}: error: {error}")
-        except signals.Stopped as stopped:
+        except Stopped as stopped:
             print(f"{Parser().prog}: {stopped}: the same command goes on", file=sys.stderr)
             raise
         except ModuleNotFoundError as error:

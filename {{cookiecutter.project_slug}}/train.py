@@ -18,21 +18,16 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torchmetrics import Metric
 
-import modules
-import signals
-from args import ModelError, RunError, UsageError
-from callbacks import build_callbacks
-from checkpoints import CONFIG_KEY, HPARAMS, CheckpointFiles, is_plain, read_checkpoint, require_fit
-from config_files import dump_config, parse_config
-from explain import explain
-from loggers import build_loggers
-from loops import FitLoop, OwnSignals
-from modules import brings_data, file_of, own_code, said
-from predictions import write_predictions
-from program_args import keeps_best, monitored, without_best
-from progress import Progress, RunMessages, messages_above_bars
-from resume import KEY, Resume, RunFiles
-from runs import (
+from harness import found as modules
+from harness.cli.config_files import dump_config, parse_config
+from harness.cli.run_flags import keeps_best, monitored, without_best
+from harness.errors import ModelError, RunError, Stopped, UsageError
+from harness.found import brings_data, file_of, own_code, said
+from harness.lightning_2_6.loops import FitLoop, OwnSignals
+from harness.lightning_2_6.resume import KEY, Resume, RunFiles
+from harness.runs import signals
+from harness.runs.checkpoint_files import CONFIG_KEY, HPARAMS, CheckpointFiles, is_plain, read_checkpoint, require_fit
+from harness.runs.run import (
     BEST,
     CONFIG_FILE,
     is_first_process,
@@ -44,7 +39,12 @@ from runs import (
     write_error,
     write_metrics,
 )
-from trainer_args import Trainer, notice
+from harness.trainer_args import Trainer, notice
+from harness.training.callbacks import build_callbacks
+from harness.training.explain import explain
+from harness.training.loggers import build_loggers
+from harness.training.predictions import write_predictions
+from harness.training.progress import Progress, RunMessages, messages_above_bars
 
 THREADS = torch.get_num_threads()  # what torch takes of itself
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
@@ -66,7 +66,7 @@ def run(args: Namespace, run_dir: Path) -> dict[str, float | str]:
         return {"predictions": str(predict(args, run_dir)), "run": str(run_dir)}
     callbacks: list[pl.Callback] = []
     # {% if cookiecutter.sweeps in ["optuna", "both"] %}
-    from reports import asked_for
+    from harness.sweeps.reports import asked_for
 
     callbacks += asked_for(run_dir)
     # {% endif %}
@@ -291,7 +291,7 @@ def all_processes(trainer: Any) -> Iterator[None]:
     """If a signal ends this process alone, end those too that Lightning has started for it."""
     try:
         yield
-    except signals.Stopped as stopped:
+    except Stopped as stopped:
         launcher = trainer.strategy.launcher
         if not stopped.together and isinstance(launcher, _SubprocessScriptLauncher):
             launcher.kill(signal.SIGKILL)

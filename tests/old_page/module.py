@@ -4,10 +4,11 @@ from argparse import ArgumentParser
 
 import pytorch_lightning as pl
 import torch
-from data.digits import Digits
 from torch.nn import functional as F
 from torch.optim import Adam
 from torch.utils.data import DataLoader
+
+from data.digits import Digits
 
 parser = ArgumentParser()
 parser.add_argument("--layer_1_dim", type=int, default=128)

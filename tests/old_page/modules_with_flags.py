@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 
 import module
 import torch
-from models.gan import Encoder
 from torch.nn import functional as F
+
+from models.gan import Encoder
 
 
 class LitMNIST(module.LitMNIST):

@@ -3,7 +3,8 @@
 from argparse import ArgumentParser
 
 from module import LitMNIST
-from trainer_args import Trainer
+
+from harness.trainer_args import Trainer
 
 
 def main(args):

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 
-from trainer_args import Trainer
+from harness.trainer_args import Trainer
 
 parser = ArgumentParser()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 SIZES = [1297, 200, 300]  # train, val, test
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 MIRRORS = {
     "mnist": (

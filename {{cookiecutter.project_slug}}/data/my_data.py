@@ -6,7 +6,7 @@ It trains as it stands: ten kinds of noisy images, each with its own bright row.
 import torch
 from torch import Tensor
 
-from in_memory import InMemoryData
+from harness.data import InMemoryData
 
 
 # Work for every sample, as to augment it? Return a Dataset of samples for a split: --num_workers processes make them.

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from args import count, positive_float, positive_int
-from optimizers import can_fuse
+from harness.flags import count, positive_float, positive_int
+from harness.optimizers import can_fuse
 
 GENERATOR_LAYERS = 3
 COARSE = 14  # pixels to a side of what the generator draws: enlarging it makes strokes smooth from the first step

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from args import positive_float, positive_int
-from optimizers import can_fuse
+from harness.flags import positive_float, positive_int
+from harness.optimizers import can_fuse
 
 
 class LitMNIST(pl.LightningModule):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from args import positive_float
-from optimizers import can_fuse
+from harness.flags import positive_float
+from harness.optimizers import can_fuse
 
 
 # Helper classes stand above. Of several LightningModules, the one that no other derives from is the model.

@@ -4,8 +4,8 @@ import shutil
 
 import torch
 
-from callbacks import Last, in_mid_step
-from loops import RunCallback
+from harness.lightning_2_6.loops import RunCallback
+from harness.training.callbacks import Last, in_mid_step
 
 
 class Snapshots(RunCallback):

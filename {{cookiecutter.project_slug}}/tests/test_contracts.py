@@ -20,11 +20,11 @@ from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from snapshots import Snapshots, same
 
-import modules
-from args import UsageError
+from harness import found as modules
+from harness.errors import UsageError
+from harness.found import add_args, brings_data, declaration, file_of, load, made_for, names, own_args, said
+from harness.runs.run import write_config
 from main import parse_args
-from modules import add_args, brings_data, declaration, file_of, load, made_for, names, own_args, said
-from runs import write_config
 from train import evaluate, missing, train
 
 MODELS, DATA = names("models"), names("data")

@@ -3,10 +3,10 @@
 import pytest
 from test_contracts import plain_model, promise, require
 
-import modules
+from harness import found as modules
+from harness.found import file_of, load, names
+from harness.sweeps.optuna.space import Space, with_drawn
 from main import parse_args, program_parser, trained_parser
-from modules import file_of, load, names
-from sweeps.space import Space, with_drawn
 
 FILES = [("models", name) for name in names("models")] + [("data", name) for name in names("data")]
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
 
-from args import positive_int
+from harness.flags import positive_int
 
 
 class Colours(pl.LightningDataModule):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from args import positive_int
+from harness.flags import positive_int
 
 ALPHABET = "\n abcdefghijklmnopqrstuvwxyz,."
 SUBJECTS = ("the mill", "a grey heron", "the ferry", "our neighbour", "the long train", "a lamp")

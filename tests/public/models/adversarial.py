@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from args import positive_float, positive_int
+from harness.flags import positive_float, positive_int
 
 
 def layers(*sizes: int) -> nn.Sequential:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from args import count, positive_float, positive_int
+from harness.flags import count, positive_float, positive_int
 
 
 class Block(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from args import positive_float, positive_int
+from harness.flags import positive_float, positive_int
 
 from .blocks import Residual, convolution
 

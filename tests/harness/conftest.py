@@ -1,0 +1,33 @@
+import os
+import sys
+
+import pytest
+
+from harness import found
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    """Every test works in an empty folder, with no Trainer flags set in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    """A project whose models/ and data/ hold just what the test writes there."""
+
+    def loaded():
+        return [name for name in sys.modules if name.startswith(("models.", "data."))]
+
+    for name in loaded():
+        monkeypatch.delitem(sys.modules, name)
+    for folder in ("models", "data"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+        monkeypatch.setattr(f"{folder}.__path__", [str(tmp_path / folder)])
+    monkeypatch.setattr(found, "ROOT", tmp_path)
+    yield tmp_path
+    for name in loaded():
+        del sys.modules[name]

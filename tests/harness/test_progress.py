@@ -1,0 +1,50 @@
+"""The bar on a terminal, and the lines where there is none."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+from harness import found as modules
+
+WORDS = ["--model_name", "my_model", "--max_epochs", "2", "--enable_model_summary", "no"]
+LINE = re.compile(r"epoch [01]: train_loss [\d.]+, val_loss [\d.]+, val_accuracy [\d.]+")
+
+
+def command(*more):
+    return [sys.executable, str(modules.ROOT / "main.py"), *WORDS, *more]
+
+
+def test_a_file_gets_a_line_for_each_epoch():
+    lines = subprocess.run(command(), capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [bool(LINE.fullmatch(line)) for line in lines[:2]] == [True, True]
+    assert lines[2].split()[0] == "test_accuracy"
+
+
+def test_a_terminal_gets_a_bar_that_is_drawn_rarely():
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows and columns
+    process = subprocess.Popen(command("--batch_size", "4"), stdout=slave, stderr=subprocess.DEVNULL)
+    os.close(slave)
+    shown = b""
+    try:
+        while part := os.read(master, 1 << 16):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(master)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert re.search(r"Epoch 1: +325/325", text)
+    assert "epoch 1" not in text
+    drawn = re.findall(r"Epoch \d+: +\d+/", text)
+    assert len(drawn) < 200  # of 650 batches
+
+
+def test_no_bar_is_no_line():
+    result = subprocess.run(command("--enable_progress_bar", "no"), capture_output=True, text=True, check=True)
+    assert "epoch 0" not in result.stdout

@@ -1,0 +1,61 @@
+"""``main.py new model NAME`` and ``new data NAME``: a file to start from, made of the project's own stub."""
+
+import keyword
+import re
+from collections.abc import Sequence
+
+from harness import found as modules
+from harness.cli.parser import Parser
+from harness.errors import UsageError
+from harness.runs.files import whole_file
+
+FOLDERS = {"model": "models", "data": "data"}  # what is made, and where
+STUBS = {"model": ("my_model", "MyModel"), "data": ("my_data", "MyData")}  # file and class that are copied
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+LONGEST = 60  # characters of a name
+DESCRIPTION = "Write a file that is on the command line at once, and says where to change what."
+
+
+def new(argv: Sequence[str]) -> None:
+    """Write the file that the words after ``new`` ask for, and say what to do with it.
+
+    Raises:
+        UsageError: the name cannot be that of a file and a flag's value, or is taken; or the stub is gone.
+        OSError: the file cannot be written.
+    """
+    parser = Parser(usage="%(prog)s new model|data NAME", description=DESCRIPTION)
+    parser.add_argument("kind", choices=list(FOLDERS), help="what to write: a model, or a data set")
+    parser.add_argument("name", help="its name on the command line; lower case, digits and _, a letter first")
+    args = parser.parse_args(argv)
+    folder, (stub, stub_class) = FOLDERS[args.kind], STUBS[args.kind]
+    require_good_name(args.kind, args.name)
+    path, source = modules.ROOT / folder / f"{args.name}.py", modules.ROOT / folder / f"{stub}.py"
+    if not source.exists() or f"class {stub_class}(" not in (text := source.read_text(encoding="utf-8")):
+        raise UsageError(f"{folder}/{stub}.py with its class {stub_class} is what new copies, and it is not there")
+    text = text.replace(stub_class, class_name(args.name, text, args.kind)).replace(stub, args.name)
+    with whole_file(path) as file:
+        file.write(text.encode())
+    print(f"{folder}/{args.name}.py is written: change what its comments say, then")
+    print(f"  python main.py --{args.kind}_name {args.name}")
+    print(f"  pytest -k {args.name}")
+
+
+def require_good_name(kind: str, name: str) -> None:
+    """Raise UsageError if a file of this name cannot be made."""
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or len(name) > LONGEST:
+        better = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name), flags=re.ASCII).strip("_").lower()
+        better = better if NAME.fullmatch(better) and not keyword.iskeyword(better) else f"my_{kind}_2"
+        raise UsageError(
+            f"{name!r} cannot be the name of a {kind} file: take lower-case letters, digits and _, a letter first, at "
+            f"most {LONGEST} in all, such as {better[:LONGEST]}"
+        )
+    folder = FOLDERS[kind]
+    if (modules.ROOT / folder / name).exists() or (modules.ROOT / folder / f"{name}.py").exists():
+        raise UsageError(f"{folder}/ has {name} already, which is left as it is: take another name")
+
+
+def class_name(name: str, text: str, kind: str) -> str:
+    """Return the class for a name, as ConvNet for conv_net; where ``text`` has this word already, ConvNetModel."""
+    words = "".join(word.capitalize() for word in name.split("_"))
+    taken = {*re.findall(r"\w+", text), *keyword.kwlist}
+    return f"{words}{kind.capitalize()}" if words in taken else words

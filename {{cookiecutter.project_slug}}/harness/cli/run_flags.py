@@ -1,0 +1,242 @@
+"""The flags of the program itself: what to run, when to stop, what to keep and to log."""
+
+import re
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.flags import count, positive_float, positive_int, yes_no
+from harness.trainer_args import TrainerFlag, in_names_of_today, notice
+
+COMMANDS = ("fit", "validate", "test", "predict")
+MAX_EPOCHS = 20  # Lightning's own default is 1,000
+TRAINER_DEFAULTS = {
+    "default_root_dir": "runs",
+    "logger": "csv",
+    "log_every_n_steps": 10,  # Lightning's own is 50, more than an epoch of the bundled digits
+}
+USED_MOST = {  # of Trainer's flags: --help shows them, with texts shorter than Lightning's own
+    "accelerator": "what to run on",
+    "devices": "how many of them, or which",
+    "strategy": "how several of them work together",
+    "precision": "of the numbers",
+    "logger": "where metrics go",
+    "fast_dev_run": "one batch of everything, or as many as told",
+    "max_epochs": "when to stop, with 20 if nothing else says",
+    "max_steps": "when to stop; -1: never",
+    "max_time": "when to stop",
+    "limit_train_batches": "use so many of an epoch, or this share",
+    "overfit_batches": "train on so many only, again and again",
+    "val_check_interval": "validate so often within an epoch",
+    "accumulate_grad_batches": "batches per step",
+    "gradient_clip_val": "most that gradients may be",
+    "deterministic": "only operations that repeat exactly",
+    "default_root_dir": "runs are kept below it",
+}
+
+
+def add_program_args(parser: ArgumentParser) -> None:
+    """Add the flags of the program."""
+    group = parser.add_argument_group("program")
+    group.add_argument("--command", choices=COMMANDS, default="fit", help=SUPPRESS)  # main puts the first word here
+    group.add_argument("--version", action=Versions, nargs=0, default=SUPPRESS, help="show versions and exit")
+    group.add_argument(
+        "--config", nargs="+", action="extend", metavar="FILE", help="take flags from YAML files; later ones win"
+    )
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, data order and all noise")
+    group.add_argument(
+        "--ckpt_path",
+        metavar="FILE",
+        help="checkpoint to fit on from, or to validate, test or predict with; last, best: of the newest run",
+    )
+    group.add_argument(
+        "--predictions",
+        type=table_file,
+        metavar="FILE",
+        help="file of predict, .csv, .npz or .pt; default: RUN/predictions.csv",
+    )
+
+    group = parser.add_argument_group("best, last and enough")
+    group.add_argument("--monitor", metavar="METRIC", help="what tells the best epoch; default: what the model says")
+    group.add_argument(
+        "--monitor_mode", choices=["min", "max"], help="which is better; default: what the model says, or min"
+    )
+    group.add_argument(
+        "--early_stopping_patience", type=count, metavar="N", help="stop after N validations that are no better"
+    )
+    group.add_argument(
+        "--early_stopping_min_delta", type=float, default=0.0, metavar="X", help="better is better by more than X"
+    )
+    group.add_argument(
+        "--save_top_k", type=all_or_count, default=1, metavar="K", help="best checkpoints to keep; -1: all"
+    )
+    group.add_argument(
+        "--save_every_n_train_steps", type=positive_int, metavar="N", help="write last.ckpt within epochs, too"
+    )
+    group.add_argument(
+        "--save_weights_only",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        help="smaller checkpoints, from which fit cannot go on",
+    )
+    group.add_argument(
+        "--test_after_fit",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=True,
+        help="test the best weights after fit",
+    )
+
+    group = parser.add_argument_group("on the way")
+    group.add_argument(
+        "--terminate_on_nan",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=True,
+        help="stop when the loss is not a finite number, before it spoils the weights",
+    )
+    group.add_argument(
+        "--accumulate_grad_schedule", type=schedule, metavar="EPOCH:N,...", help="batches per step, as in 0:8,4:1"
+    )
+    group.add_argument(
+        "--ema_decay", type=share, metavar="X", help="keep a running average of the weights, such as 0.999"
+    )
+    group.add_argument(
+        "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
+    )
+    group.add_argument(
+        "--num_threads", type=positive_int, metavar="N", help="CPU threads of each process; default: what torch takes"
+    )
+    group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
+    group.add_argument(
+        "--track_grad_norm", type=norm_order, metavar="P", help="log the P-norm of the gradients; inf: the largest"
+    )
+    group.add_argument(
+        "--model_summary_depth", type=all_or_count, default=1, metavar="N", help="levels of modules to list; -1: all"
+    )
+
+
+def rare_flags(parser: ArgumentParser) -> set[str]:
+    """Return the names of Trainer's flags that the short help leaves out."""
+    return {action.dest for action in parser._actions if isinstance(action, TrainerFlag)} - USED_MOST.keys()
+
+
+def resolve(args: Namespace) -> Namespace:
+    """Return the flags as the run takes them: those of Lightning 1.x in names of today, and the epochs decided.
+
+    Raises:
+        UsageError: a checkpoint is needed or named, and there is none; or flags contradict each other.
+    """
+    flags = in_names_of_today(vars(args))
+    checkpoint = flags.pop("resume_from_checkpoint")
+    if checkpoint is not None:
+        if flags["ckpt_path"] is not None:
+            raise UsageError("--resume_from_checkpoint is the old name of --ckpt_path: give one of them")
+        notice(f"--resume_from_checkpoint {checkpoint} is now --ckpt_path {checkpoint}")
+        flags["ckpt_path"] = checkpoint
+    if flags["barebones"]:  # Lightning refuses these with it
+        flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}
+    if flags["command"] != "fit" and flags["ckpt_path"] is None:
+        remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
+        raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
+        raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")
+    if flags["predictions"] is not None and flags["command"] != "predict":
+        raise UsageError("--predictions is a flag of predict: main.py predict --ckpt_path FILE --predictions FILE")
+    if flags["accumulate_grad_schedule"] is not None and flags["accumulate_grad_batches"] != 1:
+        raise UsageError("--accumulate_grad_schedule takes the place of --accumulate_grad_batches: give one of them")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+        if flags[name] == 0:
+            raise UsageError(f"--{name} must be more than 0")
+    for name in ("auto_lr_find", "auto_scale_batch_size"):
+        if flags[name] and flags["ckpt_path"] not in (None, "none"):
+            raise UsageError(f"--{name} searches before training begins, not when it goes on from a checkpoint")
+    flags["default_root_dir"] = flags["default_root_dir"] or "."
+    if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
+        flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)
+    return Namespace(**flags)
+
+
+def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
+    """Return which metric tells the best epoch, and which is better, "min" or "max": as the flags say, or the model.
+
+    Args:
+        args: all flags.
+        model: what is trained, or its class.
+    """
+    return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
+
+
+def keeps_best(args: Namespace) -> bool:
+    """Return whether a run is to keep its best checkpoints, if it monitors a metric."""
+    return args.save_top_k != 0 and args.enable_checkpointing is not False and not args.barebones
+
+
+def of_validation(metric: str | None) -> bool:
+    """Return whether a metric is one of validation, by the names that are usual for them."""
+    return re.match(r"val(id(ation)?)?[_/]", metric or "") is not None
+
+
+def without_best(metrics: Iterable[str]) -> str:
+    """Return what a run without a best.ckpt lacks, and which of its metrics could be named."""
+    known = [name for name in metrics if not name.startswith("test")]
+    names = sorted(known, key=lambda name: (not of_validation(name), name))
+    return "it is written where a metric is monitored: fit with --monitor " + (" or ".join(names) or "METRIC")
+
+
+def seed(text: str) -> int:
+    """Return ``text`` as an integer that can seed every generator: 0 to 4294967295."""
+    if count(text) >= 2**32:
+        raise ArgumentTypeError(f"{text!r} is more than 4294967295")
+    return int(text)
+
+
+def all_or_count(text: str) -> int:
+    """Return ``text`` as an integer of at least 0, or -1 for all."""
+    return -1 if text == "-1" else count(text)
+
+
+def share(text: str) -> float:
+    """Return ``text`` as a number above 0 and below 1."""
+    number = positive_float(text)
+    if number >= 1:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return number
+
+
+def norm_order(text: str) -> float:
+    """Return ``text`` as the P of a P-norm: a number above 0, or inf."""
+    return float("inf") if text.lower() == "inf" else positive_float(text)
+
+
+def schedule(text: str) -> str:
+    """Return ``text`` if it has the form EPOCH:N,EPOCH:N, with N at least 1."""
+    if not re.fullmatch(r"\d+:[1-9]\d*(,\d+:[1-9]\d*)*", text):
+        raise ArgumentTypeError(f"{text!r} is not of the form 0:8,4:1, epoch:batches")
+    return text
+
+
+def table_file(text: str) -> str:
+    """Return ``text`` if it names a file that predictions can be written to."""
+    if Path(text).suffix not in (".csv", ".npz", ".pt"):
+        raise ArgumentTypeError(f"{text!r} does not end in .csv, .npz or .pt")
+    return text
+
+
+class Versions(Action):
+    """Print the versions of what a run depends on, and exit."""
+
+    def __call__(self, parser: ArgumentParser, *args: Any) -> None:
+        """Print and exit."""
+        from importlib.metadata import version  # 20 ms
+        from platform import python_version
+
+        packages = ("pytorch-lightning", "torch")
+        print(f"Python {python_version()}", *(f"{package} {version(package)}" for package in packages), sep=", ")
+        parser.exit()

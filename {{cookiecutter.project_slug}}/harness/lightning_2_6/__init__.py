@@ -1,0 +1,1 @@
+"""Every private name of Lightning, as of 2.6."""

@@ -1,0 +1,1 @@
+"""Runs and multiruns with Hydra."""

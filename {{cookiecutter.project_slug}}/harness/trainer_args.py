@@ -1,0 +1,766 @@
+"""Trainer's flags on argparse: the calls that Lightning 2.0 took away, for the Lightning that is installed.
+
+    from harness.trainer_args import Trainer
+
+    parser = Trainer.add_argparse_args(ArgumentParser())
+    trainer = Trainer.from_argparse_args(parser.parse_args())
+
+Names, types, defaults and help are read from the source of Lightning, not from a list kept here and without
+importing it: a flag that a new release brings is on the command line at once, and ``--help`` does not wait for torch.
+This file needs nothing but Lightning 2 and works in any script.
+"""
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import cache, partial
+from importlib.util import find_spec
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PLAIN_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "timedelta": timedelta}
+TYPE_NAMES = {bool: "yes|no", int: "int", float: "float", str: "text", list: "int,int,...", None: "none"}
+YES, NO = ("y", "yes", "t", "true", "on"), ("n", "no", "f", "false", "off")
+MOST_SHOWN = 9  # names that help shows of those that a flag takes; an error shows them all
+DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")  # days:hours:minutes:seconds, the text form of a timedelta
+
+# Parameters typed "str" that take a name: the files of Lightning that know the names, and what they look like there.
+CONNECTOR = "trainer/connectors/accelerator_connector.py"
+NAMES = {
+    "accelerator": {
+        "accelerators/*.py": r'register\(\s*"(\w+)"|^ +return "(\w+)"$',
+        CONNECTOR: r'accelerator_flag == "(\w+)"',
+    },
+    "strategy": {
+        "_graveyard/tpu.py": r'register\("(\w+)"',
+        "strategies/*.py": r'register\(\s*"(\w+)"|^    strategy_name = "(\w+)"|^ +\("(\w+)", (?:\w+, )?"\w+"\),$',
+        CONNECTOR: r'strategy_flag == "(\w+)"',
+    },
+    "devices": {CONNECTOR: r'devices_flag [!=]= "(\w+)"'},
+    "profiler": {"trainer/setup.py": r'"(\w+)": \w+Profiler\b'},
+    "gradient_clip_algorithm": {"utilities/enums.py": r'^    (?:VALUE|NORM) = "(\w+)"'},
+}
+LOGGERS = {"csv": "CSVLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger"}
+# Strategies that left Lightning, and the nearest of today, which is not the same: dp split a batch over the devices,
+# ddp gives each device a batch of its own.
+LEFT = {"dp": "ddp", "ddp2": "ddp", "horovod": "ddp", "ddp_sharded": "fsdp", "ddp_sharded_spawn": "fsdp"}
+
+
+class Several(tuple[str, ...]):
+    """Names of which a flag takes one, or several with commas between them."""
+
+
+class Formerly(tuple[str, ...]):
+    """Names that a flag took in Lightning 1.x, which help leaves out: those in LEFT are refused, the others taken."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a class; ``kinds`` holds the plain types and literal values it takes."""
+
+    name: str
+    kinds: tuple[Any, ...]
+    default: Any = None
+    help: str = ""
+
+
+class Former(NamedTuple):
+    """A flag of Lightning 1.x: what it took, what it is called today, and the parameters it becomes, if it does."""
+
+    kinds: tuple[Any, ...]
+    name_today: str
+    today: Callable[[Any], dict[str, Any]] | None = None
+
+
+FORMER = {
+    "gpus": Former(
+        (int, list), "--accelerator gpu --devices", lambda n: {"accelerator": "gpu" if n else "cpu", "devices": n or 1}
+    ),
+    "tpu_cores": Former((int, list), "--accelerator tpu --devices", lambda n: {"accelerator": "tpu", "devices": n}),
+    "num_processes": Former((int,), "--accelerator cpu --devices", lambda n: {"accelerator": "cpu", "devices": n}),
+    "distributed_backend": Former(
+        ("ddp", "ddp_spawn", "ddp_cpu", Formerly(LEFT)),
+        "--strategy",
+        lambda name: {"strategy": "ddp_spawn", "accelerator": "cpu"} if name == "ddp_cpu" else {"strategy": name},
+    ),
+    "replace_sampler_ddp": Former((bool,), "--use_distributed_sampler", lambda on: {"use_distributed_sampler": on}),
+    "checkpoint_callback": Former((bool,), "--enable_checkpointing", lambda on: {"enable_checkpointing": on}),
+    "reload_dataloaders_every_epoch": Former(
+        (bool,), "--reload_dataloaders_every_n_epochs 1", lambda on: {"reload_dataloaders_every_n_epochs": int(on)}
+    ),
+    # No parameters any more, but calls and a callback: Trainer below makes them.
+    "resume_from_checkpoint": Former((str,), "trainer.fit(ckpt_path=...)"),
+    "auto_scale_batch_size": Former((bool, "power", "binsearch"), "Tuner(trainer).scale_batch_size(...)"),
+    "auto_lr_find": Former((bool, str), "Tuner(trainer).lr_find(...)"),
+    "progress_bar_refresh_rate": Former((int,), "the callback TQDMProgressBar(refresh_rate=...)"),
+}
+
+GONE = {
+    "amp_backend": "PyTorch's own is the only one, --precision 16-mixed turns it on",
+    "amp_level": "PyTorch's own mixed precision has no levels, --precision 16-mixed turns it on",
+    "auto_select_gpus": "name the devices, as in --devices 0,2",
+    "automatic_optimization": "the model sets self.automatic_optimization",
+    "enable_pl_optimizer": "it is always on",
+    "flush_logs_every_n_steps": "an argument of CSVLogger",
+    "ipus": "IPUs left Lightning in 2.3",
+    "log_gpu_memory": "the callback DeviceStatsMonitor",
+    "move_metrics_to_cpu": "move them in the model",
+    "multiple_trainloader_mode": "the mode of a CombinedLoader",
+    "prepare_data_per_node": "the data module sets self.prepare_data_per_node",
+    "process_position": "an argument of the callback TQDMProgressBar",
+    "stochastic_weight_avg": "the callback StochasticWeightAveraging",
+    "terminate_on_nan": "--detect_anomaly",
+    "track_grad_norm": "log it in on_before_optimizer_step, with lightning.pytorch.utilities.grad_norm",
+    "truncated_bptt_steps": "split the sequence in training_step, with manual optimization",
+    "weights_save_path": "--default_root_dir, or dirpath of the callback ModelCheckpoint",
+    "weights_summary": "--enable_model_summary, or the callback ModelSummary",
+}
+
+# Names that Lightning 1.9 had no flag for, so that its scripts may use them for flags of their own, which win.
+WEAK = {
+    *("barebones", "deterministic", "enable_autolog_hparams", "model_registry", "use_distributed_sampler"),
+    *("checkpoint_callback", "distributed_backend", "progress_bar_refresh_rate", "reload_dataloaders_every_epoch"),
+}
+
+
+class TrainerFlag(Action):
+    """Store a value; the default is that of the environment, whatever ``set_defaults`` says before or after.
+
+    Args:
+        *args: as for Action.
+        kinds: the plain types and literal values that the flag takes.
+        environment: the values of flags that are set there.
+        **kwargs: as for Action.
+    """
+
+    def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
+        """Make the flag."""
+        self.environment, self.words = environment, _words(kinds)
+        convert = partial(_convert, kinds)
+        convert.__name__ = _describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
+        metavar = _describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))
+        super().__init__(*args, **{"type": convert, "metavar": metavar, **kwargs})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but the default to what the environment has."""
+        super().__setattr__(name, self.environment.get(self.dest, value) if name == "default" else value)
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Store the value."""
+        setattr(namespace, self.dest, values)
+
+
+class OffFlag(Action):
+    """Turn a switch off: --no_NAME is --NAME no."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Store False."""
+        setattr(namespace, self.dest.removeprefix("no_"), False)
+
+
+class GoneFlag(Action):
+    """Refuse a flag that Lightning 1.x had, and say what took its place."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Exit with status 2."""
+        parser.error(f"--{self.dest} is no flag of Lightning 2: {GONE[self.dest]}")
+
+
+def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
+    """Add a flag for every parameter of a class that can be written as text.
+
+    A flag of Trainer has as default the environment variable ``PL_TRAINER_<NAME>``, else what
+    ``parent_parser.set_defaults`` has for it, else Trainer's own. Flags of Lightning 1.x are taken, too.
+
+    Args:
+        cls: ``Trainer``, or a class of your own, such as a data module.
+        parent_parser: where the flags go.
+        use_argument_group: add to the parser, in a group of its own; if false, leave it and return a child of it.
+
+    Returns:
+        ``parent_parser``, or its child.
+
+    Raises:
+        RuntimeError: ``parent_parser`` is an argument group.
+    """
+    if isinstance(parent_parser, _ArgumentGroup):
+        raise RuntimeError("Please only pass an ArgumentParser instance, not one of its groups.")
+    try:
+        environment = vars(match_env_arguments()) if cls is Trainer else {}
+    except ValueError as error:
+        parent_parser.error(str(error))
+    parser = parent_parser if use_argument_group else ArgumentParser(parents=[parent_parser], add_help=False)
+    group = parser.add_argument_group(cls.__name__)
+    own = set(parser._option_string_actions) if cls is Trainer else set()
+    for parameter in _flags(cls):
+        if parameter.name not in WEAK or f"--{parameter.name}" not in own:
+            _add_flag(group, parameter, environment, parent_parser.get_default(parameter.name))
+    if cls is Trainer:
+        _add_former_flags(parser, environment)
+        _let_others_win(parser)
+    return parser
+
+
+def from_argparse_args(cls: Any, args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
+    """Return an instance of a class, built from its flags in ``args``; what else is in ``args`` is left.
+
+    Args:
+        cls: ``Trainer``, or a class of your own.
+        args: the flags, or a parser that parses the command line first.
+        **kwargs: more parameters; they win.
+
+    Raises:
+        TypeError: ``kwargs`` holds a name that the class does not take.
+        Exception: what Lightning raises for values that do not fit together or that this machine cannot serve.
+    """
+    flags = vars(parse_argparser(cls, args) if isinstance(args, ArgumentParser) else args)
+    names = [parameter.name for parameter in _parameters(cls)]
+    if cls is Trainer:  # 1.x names that the program uses for flags of its own are not Trainer's
+        names += [name for name in FORMER if name not in WEAK or _takes(FORMER[name].kinds, flags.get(name))]
+    return cls(**{**{name: flags[name] for name in names if name in flags}, **kwargs})
+
+
+def parse_argparser(cls: Any, arg_parser: ArgumentParser | Namespace) -> Namespace:
+    """Return the flags of a parser, which parses the command line, or of a namespace; a switch that is None is on."""
+    args = arg_parser.parse_args() if isinstance(arg_parser, ArgumentParser) else arg_parser
+    switches = {name for name, _, default, _ in _flags(cls) if isinstance(default, bool)}
+    return Namespace(
+        **{name: True if value is None and name in switches else value for name, value in vars(args).items()}
+    )
+
+
+def match_env_arguments() -> Namespace:
+    """Return the Trainer's flags that are set in the environment, as ``PL_TRAINER_MAX_EPOCHS=3``, typed like the flags.
+
+    Raises:
+        ValueError: a variable holds what its flag does not take.
+    """
+    former = [Parameter(name, former.kinds) for name, former in FORMER.items()]
+    values = {}
+    for name, kinds, *_ in [*_flags(Trainer), *former]:
+        variable = f"PL_TRAINER_{name.upper()}"
+        if os.environ.get(variable):
+            try:
+                values[name] = _convert(kinds, os.environ[variable])
+            except ArgumentTypeError as error:
+                raise ValueError(f"environment variable {variable}: {error}") from None
+    return Namespace(**values)
+
+
+def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags with those of Lightning 1.x that were renamed under their names of today; say so on stderr.
+
+    A name of today that is given another value wins.
+    """
+    defaults = {parameter.name: parameter.default for parameter in _parameters(Trainer)}
+    today = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
+    renamed = FORMER
+    if _is_strategy(flags.get("accelerator")):  # which 1.x took there
+        renamed = {**FORMER, "accelerator": FORMER["distributed_backend"]._replace(kinds=(str,))}
+        today["accelerator"] = defaults["accelerator"]
+    for name, former in renamed.items():
+        value = flags.get(name)
+        value = _convert(former.kinds, value) if value and isinstance(value, str) else value
+        says_nothing = value in (None, "", []) or (value == 0 and not isinstance(value, bool) and name != "gpus")
+        if former.today is None or says_nothing:
+            continue
+        became = former.today(value)
+        was, now = f"--{name} {_text(value)}", " ".join(f"--{new} {_text(worth)}" for new, worth in became.items())
+        given = {new: today.get(new, defaults[new]) for new in became}
+        wins = [new for new, worth in given.items() if worth not in (None, defaults[new], became[new])]
+        if wins:
+            notice(f"{was} is {now} today, and gives way to --{wins[0]} {_text(given[wins[0]])}")
+        else:
+            notice(f"{was} is now {now}")
+            today |= became
+    return today
+
+
+def _is_strategy(accelerator: Any) -> bool:
+    """Return whether a value of ``accelerator`` is the name of a strategy."""
+    kinds = next(parameter.kinds for parameter in _parameters(Trainer) if parameter.name == "accelerator")
+    return accelerator not in kinds and any(isinstance(kind, Formerly) and accelerator in kind for kind in kinds)
+
+
+def notice(text: str) -> None:
+    """Print on stderr, from the first process."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(text, file=sys.stderr)
+
+
+class ArgparseCalls:
+    """The calls that classes of Lightning 1.9 had."""
+
+    @classmethod
+    def add_argparse_args(cls, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
+        """Add a flag for every parameter that can be written as text; see ``add_argparse_args`` above."""
+        return add_argparse_args(cls, parent_parser, use_argument_group=use_argument_group)
+
+    @classmethod
+    def from_argparse_args(cls, args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
+        """Return an instance, built from its flags in ``args``; see ``from_argparse_args`` above."""
+        return from_argparse_args(cls, args, **kwargs)
+
+    @classmethod
+    def parse_argparser(cls, arg_parser: ArgumentParser | Namespace) -> Namespace:
+        """Return the flags of a parser or namespace; see ``parse_argparser`` above."""
+        return parse_argparser(cls, arg_parser)
+
+
+class LikeLightnings(type):
+    """Makes the Trainer below look like Lightning's: isinstance, signature, attributes, subclasses."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        """Make a class; one that derives from Trainer derives from Lightning's."""
+        if any(isinstance(base, LikeLightnings) for base in bases):
+            real = importlib.import_module(_lightning()).Trainer
+            return type(real)(name, (ArgparseCalls, real), namespace)
+        return super().__new__(cls, name, bases, namespace)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        """Return whether this is a Trainer of Lightning's."""
+        return isinstance(instance, importlib.import_module(_lightning()).Trainer)
+
+    def __getattr__(cls, name: str) -> Any:
+        """Return an attribute of Lightning's Trainer."""
+        if name.startswith("__"):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_lightning()).Trainer, name)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """Return the parameters of Trainer, with those of 1.x."""
+        parameters = [*_parameters(Trainer), *(Parameter(name, former.kinds) for name, former in FORMER.items())]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature([inspect.Parameter(p.name, keyword, default=p.default) for p in parameters])
+
+
+class Init:
+    """Stands for ``Trainer.__init__``, for programs that ask which parameters it has."""
+
+    def __call__(self, **kwargs: Any) -> None:
+        """Do nothing: Lightning's Trainer is built by ``Trainer.__new__``."""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Return the parameters of Trainer, with those of 1.x."""
+        return inspect.signature(Trainer)
+
+
+class Trainer(ArgparseCalls, metaclass=LikeLightnings):
+    """Lightning's Trainer with its argparse calls: what ``Trainer(...)`` builds is Lightning's own.
+
+    ``trainer.tune(model)`` does, as in 1.9, what ``auto_scale_batch_size`` and ``auto_lr_find`` ask for.
+    """
+
+    __init__ = Init()
+    match_env_arguments = staticmethod(match_env_arguments)
+
+    @classmethod
+    def default_attributes(cls) -> dict[str, Any]:
+        """Return the default of each parameter."""
+        return {parameter.name: parameter.default for parameter in _parameters(Trainer)}
+
+    def __new__(cls, **kwargs: Any) -> Any:
+        """Import Lightning, only now, and build its Trainer; parameters of 1.x become what they are today."""
+        kwargs = in_names_of_today(_without_old_defaults(kwargs))
+        tuning: dict[str, Any] = {
+            name: kwargs.pop(name, None) or False for name in ("auto_scale_batch_size", "auto_lr_find")
+        }
+        checkpoint = kwargs.pop("resume_from_checkpoint", None)
+        refresh_rate = kwargs.pop("progress_bar_refresh_rate", None)
+        if refresh_rate is not None:
+            kwargs |= _progress_bar(refresh_rate, kwargs)
+        if isinstance(kwargs.get("logger"), str):
+            kwargs["logger"] = _loggers(kwargs["logger"], kwargs.get("default_root_dir") or os.getcwd())
+        trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
+        trainer.tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
+        trainer.tune = partial(_tune, trainer, **tuning)
+        if checkpoint:
+            notice(f"--resume_from_checkpoint {checkpoint} is now trainer.fit(ckpt_path={checkpoint!r})")
+            trainer.fit = partial(_resume, trainer.fit, checkpoint)
+        return trainer
+
+
+def __getattr__(name: str) -> Any:
+    """Return what Lightning calls so; its LightningDataModule comes with the argparse calls."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_lightning()), name)
+    if name == "LightningDataModule":
+        found = globals()[name] = type(found)(name, (found, ArgparseCalls), {"__module__": __name__})
+    return found
+
+
+def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], preset: Any) -> None:
+    """Add one flag, and for a switch its hidden form --no_NAME."""
+    name, kinds, default, text = parameter
+    required = {"required": True} if default is inspect.Parameter.empty else {}
+    # A switch may stand alone: --fast_dev_run is --fast_dev_run yes.
+    switch: dict[str, Any] = {"nargs": "?", "const": True} if bool in kinds else {}
+    group.add_argument(
+        f"--{name}",
+        action=TrainerFlag,
+        kinds=kinds,
+        environment=environment,
+        default=None if required and preset is None else default if preset is None else preset,
+        help=text,
+        **required,
+        **switch,
+    )
+    if switch:
+        _add_weak(group, f"--no_{name}", action=OffFlag, nargs=0)
+
+
+def _add_weak(group: Any, flag: str, **kwargs: Any) -> None:
+    """Add a hidden flag, unless the program uses its name for one of its own."""
+    if flag not in group._option_string_actions:
+        group.add_argument(flag, default=SUPPRESS, help=SUPPRESS, **kwargs)
+
+
+def _let_others_win(parser: ArgumentParser) -> None:
+    """Let flags that the program adds later take the place of those that Lightning 1.9 did not have."""
+
+    def handle(container: Any, action: Action, conflicts: list[tuple[str, Action]]) -> None:
+        weak = [pair for pair in conflicts if isinstance(pair[1], OffFlag | GoneFlag) or pair[1].dest in WEAK]
+        type(container)._handle_conflict_resolve(container, action, weak)
+        if len(weak) < len(conflicts):
+            others = [pair for pair in conflicts if pair not in weak]
+            type(container)._handle_conflict_error(container, action, others)
+
+    for container in (parser._optionals, *parser._action_groups):
+        container._handle_conflict_error = partial(handle, container)  # type: ignore[assignment, method-assign]
+
+
+def _add_former_flags(parser: ArgumentParser, environment: Mapping[str, Any]) -> None:
+    """Add the flags of Lightning 1.x, but those whose names the program uses for its own."""
+    group = parser.add_argument_group("Trainer of Lightning 1.x")
+    for name, former in FORMER.items():
+        if name not in WEAK or f"--{name}" not in parser._option_string_actions:
+            text = f"what Lightning 1.x called {former.name_today}"
+            _add_flag(group, Parameter(name, former.kinds, help=text), environment, parser.get_default(name))
+    for name in GONE:
+        _add_weak(group, f"--{name}", action=GoneFlag, nargs="?")
+
+
+def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that 1.x's ``progress_bar_refresh_rate`` means: 0 is no bar."""
+    if refresh_rate == 0:
+        notice("--progress_bar_refresh_rate 0 is now --enable_progress_bar no")
+        return {"enable_progress_bar": False}
+    if kwargs.get("enable_progress_bar") is False:
+        return {}
+    bar_today = f"TQDMProgressBar(refresh_rate={refresh_rate})"
+    notice(f"--progress_bar_refresh_rate {refresh_rate} is now the callback {bar_today}")
+    bar = importlib.import_module(f"{_lightning()}.callbacks").TQDMProgressBar(refresh_rate=refresh_rate)
+    callbacks = kwargs.get("callbacks") or []
+    return {"callbacks": [*(callbacks if isinstance(callbacks, list) else [callbacks]), bar]}
+
+
+def _without_old_defaults(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters without those that are gone, or None where it was the default in 1.x, if they say nothing.
+
+    Raises:
+        TypeError: a parameter that is gone says something.
+        ValueError: a strategy has left Lightning.
+    """
+    for name in GONE.keys() & kwargs.keys():
+        if kwargs[name] not in (None, False, -1, "native", "max_size_cycle"):  # what 1.x had as defaults
+            raise TypeError(f"Trainer({name}={kwargs[name]!r}) is no parameter of Lightning 2: {GONE[name]}")
+    for name, kinds, *_ in _parameters(Trainer):
+        if name in ("accelerator", "strategy") and kwargs.get(name) in tuple(LEFT) and kwargs[name] not in kinds:
+            raise ValueError(f"Trainer({name}={kwargs[name]!r}): {_left(kwargs[name])}")
+    needed = {name for name, kinds, default, _ in _parameters(Trainer) if default is not None and None not in kinds}
+    return {
+        name: value for name, value in kwargs.items() if name not in GONE and (value is not None or name not in needed)
+    }
+
+
+def _loggers(names: str, folder: Any) -> list[Any]:
+    """Return the loggers called so, which write below ``folder``.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    unknown = set(names.split(",")) - LOGGERS.keys()
+    if unknown:
+        raise ValueError(f"no logger is called {' or '.join(sorted(unknown))!r}: there are {', '.join(LOGGERS)}")
+    loggers = importlib.import_module(f"{_lightning()}.loggers")
+    return [getattr(loggers, LOGGERS[name])(save_dir=folder) for name in names.split(",")]
+
+
+def _resume(fit: Callable[..., Any], checkpoint: str, *args: Any, ckpt_path: Any = None, **kwargs: Any) -> Any:
+    """Fit on from a checkpoint, unless another one is named."""
+    return fit(*args, ckpt_path=ckpt_path or checkpoint, **kwargs)
+
+
+def _tune(
+    trainer: Any,
+    *args: Any,
+    auto_scale_batch_size: bool | str,
+    auto_lr_find: bool | str,
+    scale_batch_size_kwargs: Mapping[str, Any] | None = None,
+    lr_find_kwargs: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Do what ``trainer.tune(model, ...)`` did in 1.9: find what was asked for, set it and return it."""
+    found = {}
+    # The search begins with the weights of the model, resumes nothing, and is not cut short by few epochs.
+    fit, max_epochs = vars(trainer).pop("fit", None), trainer.fit_loop.max_epochs
+    trainer.fit_loop.max_epochs = -1
+    try:
+        if auto_scale_batch_size:
+            mode = "power" if auto_scale_batch_size is True else auto_scale_batch_size
+            notice(f"--auto_scale_batch_size is now Tuner(trainer).scale_batch_size(model, mode={mode!r})")
+            settings = {"mode": mode, **kwargs, **(scale_batch_size_kwargs or {})}
+            found["scale_batch_size"] = trainer.tuner.scale_batch_size(*args, **settings)
+        if auto_lr_find:
+            notice("--auto_lr_find is now Tuner(trainer).lr_find(model)")
+            settings = {"attr_name": "" if auto_lr_find is True else auto_lr_find, **kwargs, **(lr_find_kwargs or {})}
+            found["lr_find"] = trainer.tuner.lr_find(*args, **settings)
+    finally:
+        trainer.fit_loop.max_epochs = max_epochs
+        if fit is not None:
+            trainer.fit = fit
+    return found
+
+
+def _text(value: Any) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _convert(kinds: Sequence[Any], text: str) -> Any:
+    """Return ``text`` as the first of ``kinds`` that it can be, from the narrowest to the widest."""
+    word = text.strip().lower()
+    if None in kinds and word in ("none", "null"):
+        return None
+    for literal in kinds:
+        if not isinstance(literal, type | Several | Formerly) and word == str(literal).lower():
+            return literal
+        if isinstance(literal, Formerly) and word in literal:
+            if word in LEFT:
+                raise ArgumentTypeError(_left(text))
+            return word
+        if isinstance(literal, Several) and set(word.removesuffix(",").split(",")) <= set(literal):
+            return word.removesuffix(",")
+    if bool in kinds and word in (*YES, *NO):
+        return word in YES
+    if bool in kinds and int not in kinds and word in ("0", "1"):
+        return word == "1"
+    for number in _numbers(kinds, word):
+        return number
+    if list in kinds and re.fullmatch(r"\[\d+(,\s*\d+)*\]|\d+(,\d+)*,?", word):
+        return [int(item) for item in re.findall(r"\d+", word)]
+    if str in kinds and (timedelta not in kinds or DURATION.fullmatch(word)):
+        return text
+    near = get_close_matches(word, _words(kinds), n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}{meant}")
+
+
+def _left(strategy: str) -> str:
+    """Return what is wrong with a strategy that has left Lightning."""
+    return f"{strategy!r} is no strategy of Lightning 2: the nearest is --strategy {LEFT[strategy.strip().lower()]}"
+
+
+def _takes(kinds: Sequence[Any], value: Any) -> bool:
+    """Return whether a value is one that a flag of these kinds can have."""
+    try:
+        return _convert(kinds, _text(value)) == value
+    except ArgumentTypeError:
+        return False
+
+
+def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
+    """Yield ``word`` as an int, or else as a float, where ``kinds`` allow it; without floats, 1e5 is an int."""
+    if int in kinds and re.fullmatch(r"[+-]?\d+", word):
+        yield int(word)
+    elif int in kinds or float in kinds:
+        try:
+            number = float(word)
+        except ValueError:
+            return
+        if float in kinds and isfinite(number):
+            yield number
+        elif int in kinds and number.is_integer():
+            yield int(number)
+
+
+def _describe(kinds: Sequence[Any]) -> str:
+    """Return what a flag takes, for help and errors: ``int|float|none``."""
+    names = dict(TYPE_NAMES)
+    if timedelta in kinds:  # the one text such a flag takes
+        names[str] = "DD:HH:MM:SS"
+    texts = [
+        ",".join(kind) if isinstance(kind, Several) else names.get(kind, str(kind))
+        for kind in kinds
+        if kind is not timedelta and not isinstance(kind, Formerly)
+    ]
+    return "|".join(dict.fromkeys(texts))
+
+
+def _words(kinds: Sequence[Any]) -> list[str]:
+    """Return the words that a flag takes, of those that can be listed."""
+    words = ["yes", "no"] * (bool in kinds)
+    for kind in kinds:
+        words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type | Formerly))
+    return words
+
+
+def _lightning() -> str:
+    """Return the name of the installed Lightning, ``pytorch_lightning`` or ``lightning.pytorch``.
+
+    If both are, the one that the program has imported.
+    """
+    # Only top-level names are looked up: to find lightning.pytorch, find_spec would import lightning.
+    names = [name for name in ("pytorch_lightning", "lightning.pytorch") if find_spec(name.split(".")[0])]
+    if not names:
+        raise ModuleNotFoundError("Lightning is not installed: pip install pytorch-lightning", name="pytorch_lightning")
+    return next((name for name in names if name in sys.modules), names[0])
+
+
+def _flags(cls: Any) -> list[Parameter]:
+    """Return the parameters that can be written as text: all but those that take objects only."""
+    return [parameter for parameter in _parameters(cls) if set(parameter.kinds) - {None, timedelta}]
+
+
+@cache
+def _parameters(cls: Any) -> tuple[Parameter, ...]:
+    """Return the parameters of a class, in its order; those of Trainer without importing it."""
+    if cls is Trainer:
+        return tuple(_parameters_in_source(f"{_lightning()}.trainer.trainer"))
+    texts = _docstring_args(cls.__doc__ or "") | _docstring_args(cls.__init__.__doc__ or "")
+    return tuple(
+        Parameter(
+            name,
+            tuple(dict.fromkeys(_annotated_kinds(parameter, cls.__module__))),
+            parameter.default,
+            texts.get(name, ""),
+        )
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    )
+
+
+def _annotated_kinds(parameter: inspect.Parameter, module: str) -> Iterator[Any]:
+    """Yield the plain types and literal values that a parameter of a class at hand is annotated with."""
+    annotation = parameter.annotation
+    if annotation is not parameter.empty:
+        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        with suppress(SyntaxError, ValueError):  # nothing that could be written as text
+            yield from _kinds(ast.parse(text, mode="eval").body, module)
+
+
+def _parameters_in_source(module: str) -> Iterator[Parameter]:
+    """Yield the parameters of ``Trainer.__init__`` as the source of its module has them."""
+    trainer = next(node for node in _body(module) if isinstance(node, ast.ClassDef) and node.name == "Trainer")
+    init = next(node for node in trainer.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    texts = _docstring_args(ast.get_docstring(init) or "")
+    names = {parameter: _names(parameter, module) for parameter in NAMES}
+    formerly = {"accelerator": Formerly([*names["strategy"], "ddp_cpu", *LEFT]), "strategy": Formerly(LEFT)}
+    for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
+        kinds = list(_kinds(argument.annotation, module))
+        if argument.arg == "logger":
+            kinds.append(Several(LOGGERS))
+        if names.get(argument.arg) and str in kinds:
+            kinds[kinds.index(str) : kinds.index(str) + 1] = names[argument.arg]
+        if argument.arg in formerly:
+            kinds.append(formerly[argument.arg])
+        value = ast.literal_eval(default) if default else None
+        yield Parameter(argument.arg, tuple(dict.fromkeys(kinds)), value, texts.get(argument.arg, ""))
+
+
+def _names(parameter: str, module: str) -> list[str]:
+    """Return the names that a parameter takes: those in Lightning's source, and those this program registered."""
+    lightning, folder = module.removesuffix(".trainer.trainer"), _path(module).parents[1]
+    found = {
+        match[match.lastindex or 0]
+        for pattern, form in NAMES[parameter].items()
+        for path in folder.glob(pattern)
+        for match in re.finditer(form, path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    plural = {"accelerator": "accelerators", "strategy": "strategies"}.get(parameter)
+    registered = getattr(sys.modules.get(f"{lightning}.{plural}"), f"{parameter.title()}Registry", {})
+    return sorted({*found, *registered}, key=lambda name: (len(name), name))
+
+
+def _kinds(annotation: ast.expr | None, module: str) -> Iterator[Any]:
+    """Yield the plain types and literal values in an annotation of ``module``; nothing for types of objects."""
+    match annotation:
+        case ast.Attribute(attr=name):  # typing.Optional, pathlib.Path
+            yield from _kinds(ast.Name(name), "")
+        case ast.Constant(value=None):
+            yield None
+        case ast.Name(id=name) if name in PLAIN_TYPES:
+            yield PLAIN_TYPES[name]
+        case ast.Name(id=name):  # an alias such as _PRECISION_INPUT, or a class
+            yield from _definition(name, module)
+        case ast.Subscript(value=ast.Attribute(attr=name), slice=inner):
+            yield from _kinds(ast.Subscript(ast.Name(name), inner), module)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            yield from (*_kinds(inner, module), None)
+        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=members)):
+            for member in members:
+                yield from _kinds(member, module)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            yield from (*_kinds(left, module), *_kinds(right, module))
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            literal = ast.literal_eval(values)
+            yield from literal if isinstance(literal, tuple) else (literal,)
+        case ast.Subscript(value=ast.Name(id="list" | "List"), slice=ast.Name(id="int")):
+            yield list
+        case ast.Subscript(value=ast.Name(id="list" | "List" | "tuple" | "Tuple" | "Sequence"), slice=inner):
+            for member in inner.elts if isinstance(inner, ast.Tuple) else [inner]:  # one of them, as in 1.9
+                yield from _kinds(member, module)
+
+
+def _definition(name: str, module: str) -> Iterator[Any]:
+    """Yield what the alias ``name`` stands for in ``module``, through its imports from Lightning."""
+    for node in _body(module):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                yield from _kinds(value, module)
+            case ast.ImportFrom(module=str(source), names=names) if "lightning" in source:
+                if any(alias.name == name for alias in names):
+                    yield from _definition(name, source)
+
+
+@cache
+def _body(module: str) -> list[ast.stmt]:
+    """Return the parsed statements of a module; nothing for one that has no source."""
+    path = _path(module)
+    return ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+
+
+def _path(module: str) -> Path:
+    """Return the file of a module, found without importing it or its parents."""
+    top, *parts = module.split(".")
+    spec = find_spec(top) if top not in ("", "__main__") else None
+    if spec is None:
+        return Path()
+    folders = spec.submodule_search_locations
+    path = Path(folders[0], *parts) if folders else Path(spec.origin or "")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _docstring_args(docstring: str) -> dict[str, str]:
+    """Return the text of each entry of a Google-style ``Args:`` section, on one line and without markup or default."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
+    if section is None:
+        return {}
+    entries = re.findall(r"^    (\w+)(?: \([^)]*\))?: (.*?)(?=^    \w|\Z)", section[1], re.MULTILINE | re.DOTALL)
+    texts = {name: " ".join(text.split()) for name, text in entries}
+    plain = {name: re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "") for name, text in texts.items()}
+    without_default = {name: re.sub(r"\s*Default: .*$", "", text) for name, text in plain.items()}
+    return {name: text.replace("%", "%%") for name, text in without_default.items()}

@@ -1,0 +1,1 @@
+"""Callbacks, loggers, progress and errors of training."""

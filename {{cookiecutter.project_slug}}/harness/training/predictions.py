@@ -1,0 +1,81 @@
+"""What a model predicts, written to a file."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.runs.files import whole_file
+
+Column = np.ndarray[Any, Any]  # one row for each sample
+
+
+def write_predictions(batches: Sequence[Any], path: Path) -> None:
+    """Write the outputs of ``predict_step``, one row for each sample, in the order of the data.
+
+    ``.csv`` has a column for each number of a sample: ``image_0``, ``image_1``, ... ``.npz`` and ``.pt`` keep the
+    shapes. The file appears whole or not at all.
+
+    Args:
+        batches: what the steps returned: a tensor [B, ...], or a mapping or sequence of them.
+        path: a file that ends in .csv, .npz or .pt.
+
+    Raises:
+        ValueError: a step returned something else.
+    """
+    columns = join([named(batch) for batch in batches])
+    content = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
+    if path.suffix == ".pt":
+        torch.save({name: torch.from_numpy(column) for name, column in columns.items()}, content)
+    elif path.suffix == ".npz":
+        np.savez(content, **columns)  # type: ignore[arg-type]  # no column is allow_pickle
+    else:
+        write_csv(columns, content)
+    with whole_file(path) as file:
+        file.write(content.getbuffer())
+
+
+def named(batch: Any) -> dict[str, Column]:
+    """Return the tensors that a step returned, by name; one without a name is "prediction"."""
+    if isinstance(batch, Tensor):
+        batch = {"prediction": batch}
+    elif isinstance(batch, Sequence):
+        batch = {f"prediction_{number}": tensor for number, tensor in enumerate(batch)}
+    if not isinstance(batch, Mapping) or not all(
+        isinstance(tensor, Tensor) and tensor.ndim for tensor in batch.values()
+    ):
+        raise ValueError("predict_step must return a tensor [B, ...], or a dict of them: a row for each sample")
+    # numpy has no bfloat16
+    return {
+        str(name): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+        for name, tensor in batch.items()
+    }
+
+
+def join(batches: Sequence[dict[str, Column]]) -> dict[str, Column]:
+    """Return the columns of all batches, one after the other."""
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else [])}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("predict_step must return tensors with as many rows each")
+    return columns
+
+
+def write_csv(columns: Mapping[str, Column], file: BinaryIO) -> None:
+    """Write one row for each sample, with a header."""
+    flat = {name: column.reshape(len(column), -1) for name, column in columns.items()}
+    header = [
+        name if columns[name].ndim == 1 else f"{name}_{number}"
+        for name, column in flat.items()
+        for number in range(column.shape[1])
+    ]
+    text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(header)
+    # as text, numpy's numbers have the digits of their own precision, and Python's those of a double
+    writer.writerows(np.concatenate([column.astype(str) for column in flat.values()], axis=1) if flat else [])
+    text.detach()

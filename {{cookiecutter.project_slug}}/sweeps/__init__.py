@@ -1,1 +1,0 @@
-"""What a sweep is made of. ``sweep_optuna.py`` is its command line."""
