@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-MOST_CALLS = 2300  # of a training step; Lightning as tutorials write it makes 4,860
+MOST_CALLS = 800  # of a training step; Lightning as tutorials write it makes 4,860
 
 COUNT = """
 import sys

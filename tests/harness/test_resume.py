@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from snapshots import Snapshots, same
 
 from harness import found as modules
+from harness.contracts import same
 from harness.errors import UsageError
 from main import main, parse_args
+from tests.harness.snapshots import Snapshots
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
