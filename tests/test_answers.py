@@ -51,7 +51,7 @@ REFUSED = [
     ),
     *(
         ("project_slug", text)
-        for text in ("torch", "pytorch-lightning", "optuna", "json", "class", "none", "nul", "com1")
+        for text in ("torch", "harness", "pytorch-lightning", "optuna", "json", "class", "none", "nul", "com1")
     ),
     *(("description", text) for text in ("two\nlines", "", " ", "bell \a", "tab\t", "\x7f", "\u202eright to left")),
     *(("author_name", text) for text in ("two\nlines", "\r", "line\u2028separator", "half \udc80")),
@@ -172,7 +172,10 @@ def test_files_of_the_users_own_stay(tmp_path):
     """Also where a project is baked over them with fewer options."""
     assert cookiecutter("--no-input", "sweeps=both", home=tmp_path, cwd=tmp_path).returncode == 0
     project = tmp_path / "my-lightning-project"
-    own = [project / name for name in ("harness/sweeps/mine.py", "conf/experiment/mine.yaml", "models/mine.py", "notes.txt")]
+    own = [
+        project / name
+        for name in ("harness/sweeps/mine.py", "conf/experiment/mine.yaml", "models/mine.py", "notes.txt")
+    ]
     for path in own:
         path.write_text("mine")
     again = cookiecutter("--no-input", home=tmp_path, cwd=tmp_path)
