@@ -29,6 +29,11 @@ def popen(command, **kwargs):
             signal.signal(signum, signal.SIG_IGN)
 
 
+def missing_server(reason):
+    """Skip a test for the lack of a server; or fail it, where CI has said that every server is there."""
+    (pytest.fail if os.environ.get("LIT_REQUIRE_SERVERS") == "1" else pytest.skip)(reason)
+
+
 class Project:
     """A baked project, and its command line."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from program import main
-from snapshots import Snapshots, same
+from snapshots import Snapshots
 
 from harness import found
+from harness.contracts import same
 from harness.errors import UsageError
 from main import parse_args
 from train import train
