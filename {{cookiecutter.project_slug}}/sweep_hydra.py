@@ -27,7 +27,7 @@ from harness.runs import signals
 from harness.sweeps.hydra import configs
 from harness.sweeps.hydra.errors import errors_in_one_line
 from harness.sweeps.hydra.table import Remember, show_table
-from harness.sweeps.run import LAUNCHING
+from harness.sweeps.hydra.launched import LAUNCHING
 from main import build_parser
 
 configs.register()

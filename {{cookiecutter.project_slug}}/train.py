@@ -2,6 +2,7 @@
 
 import linecache
 import logging
+import os
 import signal
 import warnings
 from argparse import Namespace
@@ -30,6 +31,7 @@ from harness.runs.checkpoint_files import CONFIG_KEY, HPARAMS, CheckpointFiles, 
 from harness.runs.run import (
     BEST,
     CONFIG_FILE,
+    GIVEN_DIR,
     is_first_process,
     is_over,
     opened_run_dir,
@@ -177,7 +179,7 @@ def build(
 
     own_run = run_of(args.ckpt_path) if args.command == "fit" else None
     goes_on = own_run is not None and own_run.resolve() == run_dir.resolve()
-    if not goes_on and is_first_process() and (run_dir / CONFIG_FILE).exists():
+    if not goes_on and is_first_process() and (run_dir / CONFIG_FILE).exists() and GIVEN_DIR not in os.environ:
         raise UsageError(f"{run_dir} holds a run already: name another directory")
     flags = vars(args).copy()
     if goes_on:  # to repeat the run is to begin where it began

@@ -22,9 +22,9 @@ from harness.sweeps.optuna.claims import Claims, owner_of
 from harness.sweeps.optuna.flags import TESTS
 from harness.sweeps.optuna.untested import checkpoint_of, due, run_of_trial, untested
 from harness.sweeps.reports import REPORTED, Reporter, read_reports, training_is_over
-from harness.sweeps.run import clear, free_memory, metrics_of, reason, run_in, run_main, runs_here
+from harness.sweeps.run import clear, free_memory, metrics_of, processes, reason, run_in, run_main
 from main import parse_args
-from train import evaluate
+from train import evaluate, train
 
 TEST_DIR = "test"  # in the directory of a trial's run
 ONLY_TEST = ("--auto_lr_find=no", "--auto_scale_batch_size=no", "--enable_progress_bar=no")  # the first two are for fit
@@ -76,16 +76,16 @@ def outcome(
         Stopped: a signal has arrived.
     """
     sweep, run_dir = claims.sweep, claims.run_dir(trial)
-    words = [*sweep.command(drawn, **more), f"--{TESTS}=no", "--enable_progress_bar=no"]
     quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary") if name not in sweep.space.fixed}
     args = Namespace(**{**vars(sweep.run_args(drawn)), **more, **quiet})
     if len(sweep.metrics) == 1:
         (metric,) = sweep.metrics
         watch = Watch(trial, metric, run_dir)
-        metrics = run_in(run_dir, args, words, [Report(trial, metric)], watch, {REPORTED: metric})
+        callbacks = [Report(trial, metric)]
+        metrics = run_in(run_dir, args, train, callbacks, watch=watch, environment={REPORTED: metric})
         watch()  # the last reports
     else:  # of several, Optuna takes no reports
-        metrics = run_in(run_dir, args, words)
+        metrics = run_in(run_dir, args, train)
     missing = [metric for metric in sweep.metrics if metric not in metrics]
     if missing:
         raise RunError(f"the run has no metric {' and no '.join(missing)}, but {', '.join(metrics)}")
@@ -220,7 +220,7 @@ def test_metrics(words: Sequence[str], folder: Path) -> dict[str, float]:
     if not can_test(args):
         return {}
     clear(folder)
-    if runs_here(args):
+    if processes(args) == 1:
         return evaluate(args, folder)
     run_main(words, folder)
     return metrics_of(folder)
