@@ -172,7 +172,9 @@ def run_program(
     if process.returncode < 0:
         raise RunError(f"its process was killed by signal {-process.returncode}, by hand or for want of memory")
     if process.returncode > 0:
-        errors = [line.partition("error: ")[2] for line in lines if line.startswith(f"{words[0]}: error: ")] or lines[-1:]
+        errors = [line.partition("error: ")[2] for line in lines if line.startswith(f"{words[0]}: error: ")] or lines[
+            -1:
+        ]
         raise RunError("".join(errors[-1:]).partition(f" (see {words[0]}")[0] or f"exit status {process.returncode}")
 
 

@@ -1,27 +1,22 @@
-"""Optuna's part: where a study is kept, what samples and what prunes."""
+"""Storages of studies: their URLs, their errors, and how they are opened."""
 
 import re
 import warnings
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
-import numpy as np
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from harness.errors import RunError, UsageError
 
 JOURNAL, GRPC = "journal:", "grpc://"
-SECONDS = 100  # to wait for another process that writes to an SQLite file
+TIMEOUT = 100  # seconds to wait for another process that writes to an SQLite file
 MAKING = 20  # seconds to wait for another program that creates the tables
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -40,7 +35,9 @@ def absolute(url: str) -> str:
         if url.startswith(start) and url != start:
             return start + str(Path(url.removeprefix(start)).resolve())
     if "://" not in url:
-        raise UsageError(f"--storage {url} is no URL, as postgresql://USER@HOST/NAME, sqlite:///FILE or journal:FILE")
+        raise UsageError(
+            f"--storage {url} is no URL such as postgresql://USER@HOST/NAME, sqlite:///FILE or journal:FILE"
+        )
     if url.startswith(GRPC):
         if not re.fullmatch(r"grpc://[^/]+:\d+", url):
             raise UsageError(f"--storage {url}: write grpc://HOST:PORT")
@@ -65,7 +62,7 @@ def driver_errors(url: str) -> Iterator[None]:
         raise UsageError(f"--storage {url}: {error}") from error
     except ImportError as error:
         raise UsageError(
-            f"--storage {shown(url)}: {error} (pip install -e '.[storages]' for PostgreSQL and gRPC)"
+            f"--storage {without_password(url)}: {error} (pip install -e '.[storages]' for PostgreSQL and gRPC)"
         ) from error
 
 
@@ -78,12 +75,14 @@ def storage_errors(url: str) -> Iterator[None]:
         of_server = "RpcError" in (each.__name__ for each in type(error).__mro__)  # of grpc, which need not be there
         if not of_server and not isinstance(error, sqlalchemy.exc.SQLAlchemyError | StorageInternalError):
             raise
-        said = error.details() if hasattr(error, "details") else str(error.__cause__ or error).split("\n(Background")[0]
-        reason = " ".join(said.split())
-        raise RunError(f"--storage {shown(url)}: {reason}; nothing is lost: the same command goes on") from error
+        text = error.details() if hasattr(error, "details") else str(error.__cause__ or error).split("\n(Background")[0]
+        reason = " ".join(text.split())
+        raise RunError(
+            f"--storage {without_password(url)}: {reason}; nothing is lost: the same command resumes"
+        ) from error
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """Return a URL without its password."""
     try:
         return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
@@ -111,7 +110,7 @@ def open_storage(url: str) -> BaseStorage:
 
 def open_database(url: str) -> RDBStorage:
     """Return a database with the tables of Optuna, even if another program creates them at the same time."""
-    options = {"connect_args": {"timeout": SECONDS}} if url.startswith("sqlite:") else None
+    options = {"connect_args": {"timeout": TIMEOUT}} if url.startswith("sqlite:") else None
     deadline = monotonic() + MAKING
     while True:
         try:
