@@ -54,7 +54,7 @@ def add_sweep_args(parser: AnyParser) -> AnyParser:
         metavar="minimize|maximize",
         help="which way each --monitor metric improves, separated by commas (default: the model's)",
     )
-    group.add_argument(
+    sampler = group.add_argument(
         "--sampler",
         type=choice_of(SAMPLERS, "samplers"),
         default="tpe",
@@ -62,13 +62,14 @@ def add_sweep_args(parser: AnyParser) -> AnyParser:
         help=f"method that chooses values: {', '.join(SAMPLERS)}, with options of Optuna, such as "
         "tpe:n_startup_trials=20",
     )
-    group.add_argument(
+    pruner = group.add_argument(
         "--pruner",
         type=choice_of(PRUNERS, "pruners"),
         metavar="NAME[:OPTION=VALUE,...]",
         help=f"method that stops bad trials: {', '.join(PRUNERS)}, with options of Optuna, such as median:warmup=3 "
         "(default: median after a third of --max_epochs; with several metrics none)",
     )
+    sampler.words, pruner.words = tuple(SAMPLERS), tuple(PRUNERS)  # type: ignore[attr-defined]  for completion
     group.add_argument("--workers", type=positive_int, default=1, metavar="N", help="number of parallel processes")
     group.add_argument(
         "--storage",

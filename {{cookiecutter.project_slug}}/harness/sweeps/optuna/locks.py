@@ -1,5 +1,6 @@
 """Locks of a study that the system releases when their process ends, however it ends."""
 
+import os
 import secrets
 import zlib
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ WAIT_AND_TRY = {
 class FileLocks:
     """Locks on the bytes of a file. Key 0 is that of ``exclusive``; ``take`` draws the others.
 
-    POSIX drops all locks of a process on a file when it closes any handle of it, so there is one, which stays open.
+    POSIX drops all locks of a process on a file when it closes any handle of it, so the only one stays open.
     Forked processes do not inherit these locks.
 
     Args:
@@ -39,16 +40,13 @@ class FileLocks:
     def __init__(self, path: Path, is_shared: bool) -> None:
         """Open the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a+")
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self.own: set[int] = set()  # keys that this process holds
         self.domain = ""
         if not is_shared:
             with self.exclusive():
-                self.file.seek(0)
-                self.domain = self.file.read() or str(uuid4())
-                self.file.truncate(0)
-                self.file.write(self.domain)
-                self.file.flush()
+                self.domain = os.pread(self.file, 100, 0).decode() or str(uuid4())
+                os.pwrite(self.file, self.domain.encode(), 0)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
