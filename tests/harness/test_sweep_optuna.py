@@ -235,7 +235,8 @@ def python(*argv):
 
 def test_help_and_mistakes_import_neither_torch_nor_optuna():
     script = (
-        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r}); from harness.sweeps.optuna import app; import sweep_optuna as s\n"
+        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r})\n"
+        "from harness.sweeps.optuna import app; import sweep_optuna as s\n"
         "try: app.run(s.build_parser, s.objective, s.test, sys.argv[1:])\n"
         "except SystemExit: print([name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules])"
     )
