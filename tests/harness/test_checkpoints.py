@@ -14,7 +14,7 @@ from program import main
 
 from harness import found
 from harness.errors import UsageError
-from harness.found import DATA, MODELS
+from harness.found import MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
 from main import parse_args
 from models.my_model import MyModel
@@ -25,7 +25,7 @@ LIMITS = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_tes
 SHORT = [*QUIET, "--model_name", "my_model", *LIMITS, "--max_epochs", "1"]
 LAST = "run/checkpoints/last.ckpt"
 PROJECT = found.ROOT
-DATA = PROJECT / "data"
+DATA_DIR = PROJECT / "data"
 MY_MODEL = (found.ROOT / "models" / "my_model.py").read_text()
 
 
@@ -46,6 +46,11 @@ def refused(capsys, *argv):
     return line
 
 
+def let_files_be_imported(monkeypatch):
+    """Read flags from the classes, which a test changes, not from their files."""
+    monkeypatch.setattr("harness.found.read_declaration", lambda path, module: 1 / 0)
+
+
 @pytest.fixture
 def run():
     train(parse_args(SHORT), Path("run"))
@@ -63,9 +68,7 @@ def flags(monkeypatch):
             return parser
 
         monkeypatch.setattr(MyModel, "add_model_specific_args", staticmethod(add_model_specific_args))
-        monkeypatch.setattr(
-            found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
-        )
+        let_files_be_imported(monkeypatch)
 
     return declare
 
@@ -274,9 +277,7 @@ def test_fast_dev_run_is_never_the_newest_run(number, capsys):
 @pytest.mark.parametrize("is_over", [True, False])
 def test_without_a_monitor_a_run_says_what_can_be_monitored(is_over, monkeypatch, capsys):
     monkeypatch.delattr(MyModel, "monitor")
-    monkeypatch.setattr(
-        found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
-    )
+    let_files_be_imported(monkeypatch)
     main(SHORT)
     shown = capsys.readouterr()
     named = "it is written where a metric is monitored: fit with --monitor val_accuracy or val_loss or train_loss"
@@ -304,7 +305,7 @@ def test_hyperparameters_that_become_text_are_named(root, capsys):
     text = f"{before}self.save_hyperparameters(dict(vars(hparams), config=Config())){after}"
     (root / "models" / "with_config.py").write_text(text)
     for name in ("digits.py", "digits.npz"):
-        shutil.copy(DATA / name, root / "data")
+        shutil.copy(DATA_DIR / name, root / "data")
     main([*QUIET, *LIMITS, "--max_epochs", "1"])
     notice = "models/with_config.py: checkpoints hold the hyperparameter config as text, since Config is no plain type"
     assert capsys.readouterr().err.count(notice) == 1
