@@ -69,8 +69,10 @@ class Claims:
         """Return a trial for this process, or None if there is none."""
         with self.locks.exclusive():
             trials = self.trials()
-            if [self.give_back(trial) for trial in trials if self.is_abandoned(trial)]:
-                trials = self.trials()
+            abandoned = [trial for trial in trials if self.is_abandoned(trial)]
+            for trial in abandoned:
+                self.give_back(trial)
+            trials = self.trials() if abandoned else trials
             waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
             if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
                 return None
@@ -90,8 +92,8 @@ class Claims:
                 run=str(self.run_dir(waiting[0]).resolve()),
             )
             self.study.sampler = build_sampler(self.sweep.flags.sampler, self.sweep.flags.seed, number)
-            trial = self.study.ask()
-            return Claim(trial, self.sweep.space.draw(trial), key)
+            asked = self.study.ask()
+            return Claim(asked, self.sweep.space.draw(asked), key)
 
     def sign(self, trial: Trial | FrozenTrial, **facts: Any) -> None:
         """Add facts to those on the worker of a trial."""

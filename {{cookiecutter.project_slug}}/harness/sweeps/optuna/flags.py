@@ -1,7 +1,7 @@
 """The flags of a sweep, beside those of main.py."""
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from harness.flags import positive_int, yes_no
@@ -69,7 +69,8 @@ def add_sweep_args(parser: AnyParser) -> AnyParser:
         help=f"method that stops bad trials: {', '.join(PRUNERS)}, with options of Optuna, such as median:warmup=3 "
         "(default: median after a third of --max_epochs; with several metrics none)",
     )
-    sampler.words, pruner.words = tuple(SAMPLERS), tuple(PRUNERS)  # type: ignore[attr-defined]  for completion
+    for action, words in ((sampler, SAMPLERS), (pruner, PRUNERS)):
+        action.words = tuple(words)  # type: ignore[attr-defined]  # for completion
     group.add_argument("--workers", type=positive_int, default=1, metavar="N", help="number of parallel processes")
     group.add_argument(
         "--storage",
@@ -114,7 +115,7 @@ def sweep_flags() -> list[str]:
     return [action.dest for action in add_sweep_args(ArgumentParser(add_help=False))._actions]
 
 
-def choice_of(names: Container[str], kind: str) -> Callable[[str], str]:
+def choice_of(names: Collection[str], kind: str) -> Callable[[str], str]:
     """Return the type of a flag with a name and options, such as "median:n_warmup_steps=3".
 
     Args:
@@ -126,7 +127,7 @@ def choice_of(names: Container[str], kind: str) -> Callable[[str], str]:
         """Return ``text`` with the full names of its options."""
         name, colon, _ = text.partition(":")
         if name not in names:
-            raise ArgumentTypeError(f"{name!r} is not one of {', '.join(names)}")  # type: ignore[attr-defined]
+            raise ArgumentTypeError(f"{name!r} is not one of {', '.join(names)}")
         if not colon:
             return text
         from harness.sweeps.optuna.sampling import full_text  # optuna, for those who give options

@@ -2,7 +2,7 @@
 
 import inspect
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.sweeps.optuna.flags import PRUNERS, SAMPLERS
 
 CLASSES = {"samplers": SAMPLERS, "pruners": PRUNERS}
 WARMUP = 3  # median prunes no trial in the first of so many parts of its epochs
-TYPES = {"bool": yes_no, "int": int, "float": float, "str": str}
+TYPES: dict[str, Callable[[str], Any]] = {"bool": yes_no, "int": int, "float": float, "str": str}
 
 
 def class_of(name: str, kind: str) -> Any:
@@ -47,7 +47,7 @@ def options_of(text: str, kind: str) -> dict[str, Any]:
     name, _, rest = text.partition(":")
     parameters = parameters_of(class_of(name, kind))
     # Options that a text can give: "int | None", and not "Callable[[int], int]".
-    types = {each: TYPES[kind] for each, value in parameters.items() if (kind := simple_type(value)) and each != "seed"}
+    types = {each: TYPES[word] for each, value in parameters.items() if (word := simple_type(value)) and each != "seed"}
     found: dict[str, Any] = {}
     for part in rest.split(",") if rest else ():
         option, equals, value = part.partition("=")
@@ -130,7 +130,7 @@ def build_sampler(text: str, seed: int, number: int) -> optuna.samplers.BaseSamp
         if name == "cmaes":
             import cmaes  # noqa: F401
 
-        return found(**{**settings, **options_of(text, "samplers")})  # type: ignore[no-any-return]
+        return found(**{**settings, **options_of(text, "samplers")})
     except ImportError as error:
         raise UsageError(f"--sampler {name}: {error}: pip install -e '.[samplers]'") from error
 
@@ -148,7 +148,7 @@ def build_pruner(text: str, max_epochs: int | None) -> optuna.pruners.BasePruner
         settings = {"max_resource": limit}
     if name == "median" and limit:
         settings = {"n_warmup_steps": limit // WARMUP + 1}  # reports are counted from 1
-    return class_of(name, "pruners")(**{**settings, **options_of(text, "pruners")})  # type: ignore[no-any-return]
+    return class_of(name, "pruners")(**{**settings, **options_of(text, "pruners")})
 
 
 def grid_point(grid: Mapping[str, Sequence[Any]], seed: int, number: int) -> dict[str, Any]:

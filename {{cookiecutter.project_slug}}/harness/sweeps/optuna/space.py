@@ -88,8 +88,8 @@ def parse_search(word: str, parser: Parser) -> tuple[str, BaseDistribution]:
         step = None if end in ("", "log") else (int if is_int else float)(end)
     except ValueError:
         raise UsageError(f"--search {word}: after : comes log or the step, not {end!r}") from None
-    kind = IntDistribution if is_int else FloatDistribution
-    steps: dict[str, Any] = {} if step is None else {"step": step}
+    kind: Any = IntDistribution if is_int else FloatDistribution
+    steps = {} if step is None else {"step": step}
     try:
         return name, kind(*ends, log=end == "log", **steps)
     except ValueError:
@@ -199,7 +199,7 @@ class Space:
             UsageError: If a range of ``search_space`` is none.
         """
         study = optuna.create_study(sampler=Ends())
-        found = []
+        found: list[Mapping[str, tuple[Any, BaseDistribution]]] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of steps that do not meet the high end
             for number in range(PROBES):

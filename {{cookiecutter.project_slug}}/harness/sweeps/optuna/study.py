@@ -83,7 +83,8 @@ def open_study(sweep: Sweep, url: str, locks: Locks) -> tuple[optuna.Study, Base
         study = load(sweep.name, storage)
         if study is None:
             require_empty(sweep)
-            study = optuna.create_study(study_name=sweep.name, storage=storage, directions=list(sweep.directions))
+            directions = [optuna.study.StudyDirection[direction.upper()] for direction in sweep.directions]
+            study = optuna.create_study(study_name=sweep.name, storage=storage, directions=directions)
         else:
             require_same(study, sweep, url)
         if definition_of(study) is None:
