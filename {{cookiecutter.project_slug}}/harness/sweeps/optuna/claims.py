@@ -77,20 +77,17 @@ class Claims:
             if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
                 return None
             number = waiting[0].number if waiting else len(trials)
-            if not waiting:  # signed before it runs, so that it never belongs to nobody
-                seed, grid = self.sweep.flags.seed, self.sweep.grid
-                self.study.enqueue_trial({} if grid is None else grid_point(grid, seed, number))
-                waiting = [trial for trial in self.trials() if trial.state == TrialState.WAITING]
-                records.record_sampling(self.study, self.sweep.flags.sampler, self.sweep.pruner, number)
             key = self.locks.take()
-            self.sign(
-                waiting[0],
-                key=key,
-                domain=self.locks.domain,
-                host=platform.node(),
-                pid=os.getpid(),
-                run=str(self.run_dir(waiting[0]).resolve()),
-            )
+            run = self.sweep.directory / "trials" / f"{number:04}"
+            owner = {"key": key, "domain": self.locks.domain, "host": platform.node(), "pid": os.getpid()}
+            owner["run"] = str(run.resolve())
+            if waiting:
+                self.sign(waiting[0], **owner)
+            else:  # signed before it runs, so that it never belongs to nobody
+                seed, grid = self.sweep.flags.seed, self.sweep.grid
+                point = {} if grid is None else grid_point(grid, seed, number)
+                self.study.enqueue_trial(point, user_attrs={OWNER: owner})
+                records.record_sampling(self.study, self.sweep.flags.sampler, self.sweep.pruner, number)
             self.study.sampler = build_sampler(self.sweep.flags.sampler, self.sweep.flags.seed, number)
             asked = self.study.ask()
             return Claim(asked, self.sweep.space.draw(asked), key)

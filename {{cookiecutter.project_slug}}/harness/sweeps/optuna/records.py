@@ -13,10 +13,9 @@ from harness.sweeps.results import Row
 from harness.words import shell_line
 
 METRICS = "metrics"  # of a trial: the last value of each metric of its run
-EPOCHS = "epochs"  # of a trial: number of epochs of its run
 TEST = "test:"  # prefix, of a study: the test of a trial, since Optuna lets no attribute be added to a finished trial
 SAMPLING = "sampling"  # of a study: each change of sampler or pruner, with the first trial and the date
-OWNER = "worker"  # of a trial: its worker, its directory, and the command line that repeats it
+OWNER = "worker"  # of a trial: its worker, its directory, the command line that repeats it, and its epochs
 STATES = {TrialState.FAIL: "failed", TrialState.WAITING: "waiting"}  # names of other states are Optuna's
 N_TRIALS = "n_trials"  # of a study: the last --n_trials
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.files import whole_file
 from harness.runs.run import ERROR_FILE
 from harness.sweeps.optuna.best import best, ranked
-from harness.sweeps.optuna.records import EPOCHS, best_checkpoint, metric_names, row_of, sampling_of, tests_of
+from harness.sweeps.optuna.records import best_checkpoint, metric_names, owner_of, row_of, sampling_of, tests_of
 from harness.sweeps.results import Row, as_csv, names, other_names
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
@@ -219,7 +219,7 @@ def name_axes(figure: Any, axes: Any, metric: str, study: optuna.Study) -> None:
 def epochs_of(trial: FrozenTrial) -> list[float]:
     """Return the epoch of each report of a trial: with several in an epoch, these are no whole ones."""
     steps = sorted(trial.intermediate_values)
-    epochs = trial.user_attrs.get(EPOCHS) or len(steps)
+    epochs = owner_of(trial).get("epochs") or len(steps)
     return [(number + 1) * epochs / len(steps) for number in range(len(steps))]
 
 

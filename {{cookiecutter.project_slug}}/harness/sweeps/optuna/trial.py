@@ -109,12 +109,13 @@ def run_trial(claims: Claims, claim: Claim, more: Mapping[str, Any], program: Pr
     """
     sweep, run_dir = claims.sweep, claims.run_dir(claim.trial)
     state, values, metrics, error = TrialState.FAIL, None, {}, ""
+    owner = records.owner_of(claims.storage.get_trial(claim.trial._trial_id))
     reports = TrialReports(
         claim.trial.number, sweep.metrics[0], claim.trial if len(sweep.metrics) == 1 else None, run_dir
     )
     try:
         args = Namespace(**{**vars(sweep.run_args(claim.drawn)), **more})
-        claims.sign(claim.trial, command=sweep.command(args))
+        owner["command"] = sweep.command(args)
         quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary") if name not in sweep.given}
         args = Namespace(**{**vars(args), **quiet})
         trial = Trial(args, run_dir, sweep.metrics, [StudyReporter(reports)], reports.look)
@@ -132,8 +133,9 @@ def run_trial(claims: Claims, claim: Claim, more: Mapping[str, Any], program: Pr
         raise
     except (Exception, SystemExit) as failure:
         values, error = None, reason(failure, run_dir)
-    epochs = reports.last.epoch if reports.last else 0
-    claims.finish(claim, state, values, **{"error": error, records.METRICS: metrics, records.EPOCHS: epochs})
+    if reports.last:
+        owner["epochs"] = reports.last.epoch
+    claims.finish(claim, state, values, **{records.OWNER: owner, "error": error, records.METRICS: dict(metrics)})
     free_memory()
 
 
