@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from tests.conftest import ROOT, popen
+from tests.conftest import ROOT, missing_server, popen
 
 STORM = ("--max_epochs", "4", "--limit_val_batches", "2", "--n_trials", "9", "--pruner", "none", "--keep_top", "9")
 MOODY = """
@@ -306,7 +306,7 @@ def postgresql(tmp_path):
     """The URL of an empty database on a PostgreSQL server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "/none")]
     if not found[-1].exists():
-        pytest.skip("PostgreSQL is not installed")
+        missing_server("PostgreSQL is not installed")
     programs, folder, port = found[-1].parent, Path("/tmp") / f"pg-{os.getpid()}", free_port()
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
     folder.mkdir()

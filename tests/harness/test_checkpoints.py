@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program import main
 
 from harness import found
+from harness.contracts import same
 from harness.errors import UsageError
 from harness.found import MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
 from main import parse_args
 from models.my_model import MyModel
+from tests.harness.program import main
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -360,16 +361,6 @@ def test_what_is_no_file_of_ours_is_refused(name, capsys):
         assert stop.value.code == 2
         assert f"--ckpt_path {name}" in capsys.readouterr().err.splitlines()[-1]
     assert not Path("runs").exists()
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and one == other
 
 
 def test_no_bit_can_flip_unseen(run):

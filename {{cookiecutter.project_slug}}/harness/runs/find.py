@@ -10,7 +10,17 @@ from harness.cli.run_flags import without_best
 from harness.config_files import read_config
 from harness.errors import UsageError
 from harness.runs.processes import CHECKPOINT, is_first_process, was_requeued, was_started_by_first
-from harness.runs.run import BEST, CHECKPOINTS, CONFIG_FILE, ERROR_FILE, LAST, is_finished, metric_names, run_of, was_this_job
+from harness.runs.run import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    ERROR_FILE,
+    LAST,
+    is_finished,
+    metric_names,
+    run_of,
+    was_this_job,
+)
 
 LIMITS = {"max_epochs", "max_steps", "max_time"}
 
@@ -32,7 +42,9 @@ def find_checkpoint(args: Namespace) -> str | None:
     if was_started_by_first():  # the first process may have made a newer run by now
         return os.environ.get(CHECKPOINT) or None
     root, path = Path(args.default_root_dir or "."), args.ckpt_path
-    own = next((run for run in fit_runs(root) if was_this_job(run) and not is_finished(run)), None) if requeued else None
+    own = (
+        next((run for run in fit_runs(root) if was_this_job(run) and not is_finished(run)), None) if requeued else None
+    )
     if own is not None and (own / CHECKPOINTS / LAST).exists():
         path = str(own / CHECKPOINTS / LAST)
     elif path in ("last", "best"):
