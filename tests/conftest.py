@@ -13,6 +13,8 @@ else:
     import tomli as tomllib
 
 __all__ = ["tomllib"]
+# Tests run on every core already: threads of torch that wait for each other make them many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_utilities.core.imports import RequirementCache
-from program import main
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
 
 from harness.errors import UsageError
 from harness.runs.run import open_run
 from main import parse_args
+from tests.harness.program import main
 from train import build, evaluate, train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]

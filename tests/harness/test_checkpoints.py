@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program import main
 
 from harness import found
 from harness.contracts import same
@@ -19,6 +18,7 @@ from harness.found import MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
 from main import parse_args
 from models.my_model import MyModel
+from tests.harness.program import main
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]

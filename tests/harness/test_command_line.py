@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from program import main
 
 from harness.cli.parser import Parser, with_help
 from harness.cli.run_flags import shorten_help
@@ -15,6 +14,7 @@ from harness.errors import UsageError
 from harness.flags import yes_no
 from harness.runs.run import write_config
 from main import build_parser, parse_args
+from tests.harness.program import main
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import main
 from pytorch_lightning import Callback
 
 from harness import found
 from harness.found import DATA
 from main import parse_args
+from tests.harness.program import main
 from train import train
 
 PROJECT = found.ROOT

@@ -5,12 +5,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
-from program import main
 
 from harness.cli.parser import Parser, with_help
 from harness.errors import UsageError
 from harness.found import MODELS, owner_of_flag
 from main import parse_args
+from tests.harness.program import main
 
 MODEL = """
 import pytorch_lightning as pl

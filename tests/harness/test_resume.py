@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import main
-from snapshots import Snapshots
 
 from harness import found
 from harness.contracts import same
 from harness.errors import UsageError
 from main import parse_args
+from tests.harness.program import main
+from tests.harness.snapshots import Snapshots
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]

@@ -88,12 +88,12 @@ class Promise:
 
     check: Check
     program: Program
-    files: Folder
+    folder: Folder
     name: str
 
     def __str__(self) -> str:
         """Return the file and the name of the check."""
-        return f"{self.files.folder}/{self.name}-{self.check}"
+        return f"{self.folder.name}/{self.name}-{self.check}"
 
     def require(self) -> None:
         """Check the promise.
@@ -105,7 +105,7 @@ class Promise:
         shown = io.StringIO()
         try:
             with no_network(), redirect_stderr(shown):
-                self.check.function(self.program, self.files, self.name)
+                self.check.function(self.program, self.folder, self.name)
         except SkipTest:
             raise
         except (Exception, SystemExit) as error:
@@ -113,7 +113,7 @@ class Promise:
             why = str(error) if isinstance(error, UnlikeError) else describe_error(error)
             if isinstance(error, SystemExit) and lines:  # argparse has printed the error
                 why = lines[-1]
-            file = self.files.file(self.name)
+            file = self.folder.file(self.name)
             text = f"{file} breaks a promise: {self.check.text}.\n  {why}\n  Look at {self.check.look}."
             raise BrokenPromiseError(text) from (None if isinstance(error, UnlikeError) else error)
 
@@ -140,9 +140,9 @@ def promise(text: str, look: str) -> Callable[[Callable[[Program, Folder, str], 
 def promises(program: Program) -> list[Promise]:
     """Return the promises of all models and data modules, but for those of ``slow_promises``."""
     return [
-        Promise(check, program, files, name)
-        for files, checks in ((MODELS, [*FILE_CHECKS, *MODEL_CHECKS]), (DATA, [*FILE_CHECKS, *DATA_CHECKS]))
-        for name in files.names()
+        Promise(check, program, folder, name)
+        for folder, checks in ((MODELS, [*FILE_CHECKS, *MODEL_CHECKS]), (DATA, [*FILE_CHECKS, *DATA_CHECKS]))
+        for name in folder.names()
         for check in checks
     ]
 
@@ -177,9 +177,9 @@ def no_network() -> Iterator[None]:
         yield
 
 
-def words_for(files: Folder, name: str) -> list[str]:
+def words_for(folder: Folder, name: str) -> list[str]:
     """Return the words of a command line that choose a model, or data with a model that takes a data module."""
-    if files is MODELS:
+    if folder is MODELS:
         return ["--model_name", name]
     return ["--model_name", next(iter(takers(None)), MODELS.names()[0]), "--data_name", name]
 
@@ -249,13 +249,13 @@ def words_or_skip(program: Program, model_name: str) -> tuple[str, ...]:
     "its flags take their defaults, typed or from config.yaml",
     look="the types and defaults in add_model_specific_args or add_data_specific_args",
 )
-def its_flags_are_parsed(program: Program, files: Folder, name: str) -> None:
+def its_flags_are_parsed(program: Program, folder: Folder, name: str) -> None:
     """Parse the defaults again, as words and from a config file."""
-    words = words_for(files, name)
+    words = words_for(folder, name)
     args = program.parse_args(words)
     Path("config.yaml").write_text(dump_config(vars(args)), encoding="utf-8")
     repeated = program.parse_args(["--config", "config.yaml"])
-    own = vars(files.own_args(name, args))
+    own = vars(folder[name].own_args(args))
     typed = program.parse_args([*words, *(f"--{flag}={value}" for flag, value in own.items() if type(value) in TYPED)])
     for flag, value in own.items():
         for parsed in (getattr(repeated, flag), getattr(typed, flag)):
@@ -263,10 +263,10 @@ def its_flags_are_parsed(program: Program, files: Folder, name: str) -> None:
 
 
 @promise("its flags can be read without its imports", look="what its flags are made from")
-def its_flags_are_read_as_declared(program: Program, files: Folder, name: str) -> None:
+def its_flags_are_read_as_declared(program: Program, folder: Folder, name: str) -> None:
     """Compare the flags that the command line reads without importing torch with those of the imported class."""
-    read, imported = files[name], files.load(name)
-    hook = "add_model_specific_args" if files is MODELS else "add_data_specific_args"
+    read, imported = folder[name], folder.load(name)
+    hook = "add_model_specific_args" if folder is MODELS else "add_data_specific_args"
     flags = []
     for declared in (read, imported):
         parser = ArgumentParser(add_help=False)
@@ -285,16 +285,16 @@ def its_flags_are_read_as_declared(program: Program, files: Folder, name: str) -
     "its defaults build it, and it keeps its flags",
     look="__init__, which calls self.save_hyperparameters(hparams) and then reads self.hparams.NAME",
 )
-def its_defaults_build_it(program: Program, files: Folder, name: str) -> None:
+def its_defaults_build_it(program: Program, folder: Folder, name: str) -> None:
     """Build the model, and look for its flags among its hyperparameters."""
-    args = program.parse_args(words_for(files, name))
-    hparams = dict(files.build(name, args).hparams)
-    for flag, value in vars(files.own_args(name, args)).items():
+    args = program.parse_args(words_for(folder, name))
+    hparams = dict(folder.build(name, args).hparams)
+    for flag, value in vars(folder[name].own_args(args)).items():
         require(flag in hparams and same(hparams[flag], value), f"--{flag} {value} is not in self.hparams")
 
 
 @promise("one batch fits", look="its steps, its data_name, or its own loaders")
-def one_batch_fits(program: Program, files: Folder, name: str) -> None:
+def one_batch_fits(program: Program, folder: Folder, name: str) -> None:
     """Train, validate and test one batch."""
     _, metrics = program.fit([*ONE_BATCH, *UNSAVED, *words_that_fit(program, name)])
     infinite = [metric for metric, value in metrics.items() if not abs(value) < float("inf")]
@@ -318,10 +318,10 @@ class Losses(pl.Callback):
     f"the loss of one batch falls within {STEPS} steps",
     look="what the loss is computed from, the parameters in configure_optimizers, and the default learning rate",
 )
-def the_loss_of_one_batch_falls(program: Program, files: Folder, name: str) -> None:
+def the_loss_of_one_batch_falls(program: Program, folder: Folder, name: str) -> None:
     """Train on one batch again and again."""
     words = [*QUIET, *UNSAVED, *words_or_skip(program, name), "--overfit_batches", "1", "--max_steps", str(STEPS)]
-    if not files.build(name, program.parse_args(words)).automatic_optimization:
+    if not folder.build(name, program.parse_args(words)).automatic_optimization:
         raise SkipTest("it optimises by hand: which of its losses is to fall is not known")
     losses = Losses()
     program.fit(words, [losses])
@@ -335,29 +335,29 @@ def the_loss_of_one_batch_falls(program: Program, files: Folder, name: str) -> N
     "a checkpoint brings it back, loaded safely",
     look="__init__ (it gets a dict here: read self.hparams.NAME) and what goes into the state_dict",
 )
-def its_checkpoint_brings_it_back(program: Program, files: Folder, name: str) -> None:
+def its_checkpoint_brings_it_back(program: Program, folder: Folder, name: str) -> None:
     """Load the model from the checkpoint of a run, without code, and compare its flags and weights."""
     words = [*ONE_BATCH, *words_or_skip(program, name)]
-    folder, _ = program.fit(words)
-    path = last_checkpoint(folder)
-    model = files.load(name).load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    for flag, value in vars(files.own_args(name, program.parse_args(words))).items():
+    run_dir, _ = program.fit(words)
+    path = last_checkpoint(run_dir)
+    model = folder.load(name).load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    for flag, value in vars(folder[name].own_args(program.parse_args(words))).items():
         require(same(model.hparams.get(flag), value), f"--{flag} {value} is {model.hparams.get(flag)!r} there")
     require(same(dict(model.state_dict()), weights(path)), "its weights are not those of the file")
 
 
 @promise("it is tested from its checkpoint alone", look="test_step and setup")
-def its_checkpoint_alone_is_tested(program: Program, files: Folder, name: str) -> None:
+def its_checkpoint_alone_is_tested(program: Program, folder: Folder, name: str) -> None:
     """Test by --ckpt_path, with no flag of the model."""
     words = [*ONE_BATCH, *words_or_skip(program, name)]
     args = program.parse_args(words)
-    model = files.build(name, args)
+    model = folder.build(name, args)
     loaders = model if MODELS[name].brings_data else DATA.build(args.data_name, args)
     for method, owner in (("test_step", model), ("test_dataloader", loaders)):
         if not is_overridden(method, owner):
             raise SkipTest(f"there is no {method}")
-    folder, _ = program.fit(words)
-    args = program.parse_args(["test", *SHORT, "--ckpt_path", str(last_checkpoint(folder))])
+    run_dir, _ = program.fit(words)
+    args = program.parse_args(["test", *SHORT, "--ckpt_path", str(last_checkpoint(run_dir))])
     require(args.model_name == name, f"the checkpoint is one of {args.model_name}")
     with open_run(args) as run:
         program.evaluate(args, run)
@@ -368,28 +368,28 @@ class Copies(pl.Callback):
 
     def __init__(self) -> None:
         """Start with no copy."""
-        self.folders: list[Path] = []
+        self.made: list[Path] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Copy the directory, if it has a checkpoint to resume from."""
-        folder = Path(trainer.default_root_dir)
-        if last_checkpoint(folder).exists():
-            self.folders.append(folder.with_name(f"copy_{len(self.folders)}"))
-            shutil.copytree(folder, self.folders[-1])
+        run_dir = Path(trainer.default_root_dir)
+        if last_checkpoint(run_dir).exists():
+            self.made.append(run_dir.with_name(f"copy_{len(self.made)}"))
+            shutil.copytree(run_dir, self.made[-1])
 
 
 @promise(
     "a run that is killed is resumed and ends with the same weights",
     look="what it keeps outside its weights, buffers and metrics, and random numbers from generators of its own",
 )
-def a_killed_run_is_resumed_to_the_bit(program: Program, files: Folder, name: str) -> None:
+def a_killed_run_is_resumed_to_the_bit(program: Program, folder: Folder, name: str) -> None:
     """Resume a run from within its first epoch and from its second; compare with the run that nothing stopped."""
     copies = Copies()
     words = [*SHORT, *words_or_skip(program, name), "--max_epochs", "2", "--save_every_n_train_steps", "1"]
     whole, _ = program.fit(words, [copies])
     expected = weights(last_checkpoint(whole))
-    for folder in (copies.folders[0], copies.folders[len(copies.folders) // 2]):
-        resumed, _ = program.fit([*QUIET, "--ckpt_path", str(last_checkpoint(folder))])
+    for run_dir in (copies.made[0], copies.made[len(copies.made) // 2]):
+        resumed, _ = program.fit([*QUIET, "--ckpt_path", str(last_checkpoint(run_dir))])
         found = weights(last_checkpoint(resumed))
         different = [weight for weight in expected if not same(found.get(weight), expected[weight])]
         names = ", ".join(different[:3])
@@ -400,7 +400,7 @@ def a_killed_run_is_resumed_to_the_bit(program: Program, files: Folder, name: st
     "two processes train it (DDP)",
     look="what depends on the number of processes: files, collective calls, tensors that are not on self.device",
 )
-def two_processes_train_it(program: Program, files: Folder, name: str) -> None:
+def two_processes_train_it(program: Program, folder: Folder, name: str) -> None:
     """Run main.py with two devices."""
     words = [*QUIET, *words_or_skip(program, name), "--fast_dev_run", "--devices", "2"]
     words += ["--strategy", "ddp_find_unused_parameters_true"]  # a backward pass may leave out some weights
@@ -424,7 +424,7 @@ def two_processes_train_it(program: Program, files: Folder, name: str) -> None:
 
 
 @promise("its loaders give batches", look="setup, or load, and the loaders")
-def its_loaders_give_batches(program: Program, files: Folder, name: str) -> None:
+def its_loaders_give_batches(program: Program, folder: Folder, name: str) -> None:
     """Take the first batch of each loader."""
     data = built_data(program, name)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"):
@@ -437,7 +437,7 @@ def its_loaders_give_batches(program: Program, files: Folder, name: str) -> None
     "the same seed gives the same batches",
     look="random numbers that it draws: take them from torch, or from a generator with a fixed seed",
 )
-def the_seed_decides_its_batches(program: Program, files: Folder, name: str) -> None:
+def the_seed_decides_its_batches(program: Program, folder: Folder, name: str) -> None:
     """Compare the first batches of two loaders."""
     batches = []
     for _ in range(2):
@@ -447,7 +447,7 @@ def the_seed_decides_its_batches(program: Program, files: Folder, name: str) -> 
 
 
 @promise("its defaults build it, and a model trains on it", look="its __init__, prepare_data and setup")
-def a_model_trains_on_it(program: Program, files: Folder, name: str) -> None:
+def a_model_trains_on_it(program: Program, folder: Folder, name: str) -> None:
     """Train the models that name these data, or else any; skip if none takes their batches."""
     built_data(program, name)
     errors = {}
@@ -462,9 +462,9 @@ def a_model_trains_on_it(program: Program, files: Folder, name: str) -> None:
     raise SkipTest(f"no model takes its batches: {'; '.join(reasons) or 'all have their own'}")
 
 
-def last_checkpoint(folder: Path) -> Path:
+def last_checkpoint(run_dir: Path) -> Path:
     """Return the checkpoint from which the run in a directory is resumed."""
-    return folder / "checkpoints" / "last.ckpt"
+    return run_dir / "checkpoints" / "last.ckpt"
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""One run of a sweep: in this process, or in processes of main.py."""
+"""One run of a sweep: in this process, or in processes of a program such as main.py."""
 
 import gc
 import json
@@ -14,27 +14,25 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.errors import ModelError, RunError, UsageError
-from harness.found import ROOT, said
+from harness.found import ROOT, describe_error
 from harness.runs import signals
+from harness.runs.processes import ENDS_WITH_PARENT, RUN_DIR
 from harness.runs.run import (
     CHECKPOINTS,
     CONFIG_FILE,
     ERROR_FILE,
-    GIVEN_DIR,
     LAST,
     METRICS_FILE,
-    REPORTS_FILE,
-    is_over,
+    is_finished,
     locked,
+    write_config,
     write_error,
 )
 
-POLL = 0.5  # seconds between looks at a run in another process
+POLL = 0.5  # seconds between two looks at a run in other processes
 OUTPUT_FILE = "output.log"
-# {% if cookiecutter.sweeps in ["hydra", "both"] %}
-LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
-# {% endif %}
-# What a run writes before its first checkpoint; nothing else in its directory is ever removed.
+REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to its sweep
+# Files that a run writes before its first checkpoint; ``clear`` removes no others.
 BEGINNINGS = (
     CONFIG_FILE,
     "hparams.yaml",
@@ -45,80 +43,78 @@ BEGINNINGS = (
     REPORTS_FILE,
 )
 
+# Trains a model with flags, in a directory, with additional callbacks; returns the last value of each metric.
+Train = Callable[[Namespace, Path, Sequence[Any]], Mapping[str, float]]
+
 
 def run_in(
     run_dir: Path,
     args: Namespace,
-    words: Sequence[str],
+    train: Train,
     callbacks: Sequence[Any] = (),
+    *,
+    here: bool | None = None,
+    program: str = "main.py",
     watch: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
-    """Return the metrics of a run; what was killed in its directory goes on, and what is over there is not run again.
+    """Return the metrics of a run: a killed one is resumed, a finished one is not repeated.
 
-    On several devices it runs in processes of main.py, else in this one.
+    Its flags are in ``config.yaml``, even if it fails before its first batch.
 
     Args:
-        run_dir: a directory of its own.
+        run_dir: its directory, which no other run uses.
         args: all flags, as ``train`` takes them.
-        words: of the command line of main.py that is the same run.
-        callbacks: more of them for the Trainer of a run in this process.
-        watch: called every now and then while a run goes on in other processes; what it raises ends the run.
+        train: function that trains in this process.
+        callbacks: additional callbacks of a run in this process.
+        here: whether it runs in this process; by default unless it is distributed over several.
+        program: file of the root that runs it in other processes, with ``--config``.
+        watch: called regularly during a run in other processes; any exception ends the run.
         environment: additional variables of a run in other processes.
 
     Raises:
-        UsageError, RunError: the run cannot be done, or failed.
-        Stopped: a signal has arrived; what was under way is saved.
+        UsageError, RunError: If the flags are refused, or the run fails.
+        Stopped: If a signal arrives; the run has saved.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    last = run_dir / CHECKPOINTS / LAST
+    last, config = run_dir / CHECKPOINTS / LAST, run_dir / CONFIG_FILE
     with locked(run_dir):
-        if is_over(run_dir):
+        if is_finished(run_dir):
             return metrics_of(run_dir)
         if not last.exists():
             clear(run_dir)
-        if runs_here(args):
-            from harness import data as in_memory  # torch, which a process that only waits does not need
-            from train import train
+    if processes(args) == 1 if here is None else here:
+        from harness import data  # torch, which a process that only waits does not need
 
-            if in_memory.kept is None:  # the next run here may want the same data
-                in_memory.kept = {}
-            goes_on = {"ckpt_path": str(last)} if last.exists() else {}
-            return train(Namespace(**{**vars(args), **goes_on}), run_dir, callbacks)
-    run_main([*words, *([f"--ckpt_path={last}"] if last.exists() else [])], run_dir, watch, environment)
+        if data.dataset_cache is None:  # the next run in this process may use the same data
+            data.dataset_cache = {}
+        resumed = {"ckpt_path": str(last)} if last.exists() else {}
+        try:
+            return dict(train(Namespace(**{**vars(args), **resumed}), run_dir, callbacks))
+        finally:
+            if not config.exists():  # refused
+                write_config(vars(args), run_dir)
+    if not config.exists():
+        write_config(vars(args), run_dir)
+    resume = [f"--ckpt_path={last}"] if last.exists() else []
+    run_program([program, f"--config={config}", *resume], run_dir, watch, environment)
     return metrics_of(run_dir)
 
 
-def runs_here(args: Namespace) -> bool:
-    """Return whether a run takes place in this process."""
-    here = processes(args) == 1
-    # {% if cookiecutter.sweeps in ["hydra", "both"] %}
-    here = here and is_here()  # what kills a run must not kill a process on which a launcher's other jobs depend
-    # {% endif %}
-    return here
-
-
 def metrics_of(run_dir: Path) -> dict[str, float]:
-    """Return the metrics of a run that is over."""
+    """Return the metrics of a finished run."""
     metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
     return metrics
 
 
-# {% if cookiecutter.sweeps in ["hydra", "both"] %}
-def is_here() -> bool:
-    """Return whether no launcher of Hydra's has brought this process into being."""
-    return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
-
-
-# {% endif %}
 def clear(run_dir: Path) -> None:
-    """Take away what a run that was killed before it saved has left in its directory."""
+    """Remove the files of a run that was killed before its first checkpoint."""
     for path in [path for pattern in BEGINNINGS for path in run_dir.glob(pattern)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def processes(args: Namespace) -> int:
-    """Return how many processes a run is made of."""
+    """Return the number of processes of a run."""
     if isinstance(args.devices, list):
         return len(args.devices)
     if args.devices == -1:
@@ -128,30 +124,36 @@ def processes(args: Namespace) -> int:
     return args.devices if isinstance(args.devices, int) else 1
 
 
-def run_main(
+def run_program(
     words: Sequence[str],
     run_dir: Path,
     watch: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Run main.py; what it prints goes to ``output.log``.
+    """Run a program of the root; its output goes to ``output.log``.
+
+    Args:
+        words: its command line.
+        run_dir: directory of the run.
+        watch: called regularly; any exception ends the run.
+        environment: additional variables.
 
     Raises:
-        RunError: it ended with an error.
-        Stopped: a signal has arrived; it was told to end.
+        RunError: If it fails.
+        Stopped: If a signal arrives; the run has saved.
     """
-    # Started by Slurm for one process, Lightning would start no other; so named, a job is one that is typed in.
+    # Under Slurm, Lightning would start no further process on this machine; an interactive job is left alone.
     variables = {
         **os.environ,
         **environment,
-        GIVEN_DIR: str(run_dir),
-        signals.WITH_PARENT: "yes",
+        RUN_DIR: str(run_dir),
+        ENDS_WITH_PARENT: "yes",
         "SLURM_JOB_NAME": "interactive",
     }
     with (run_dir / OUTPUT_FILE).open("w+") as output, signals.waiting():
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), *words],
-            stdin=subprocess.PIPE,  # ends when this process does
+            [sys.executable, str(ROOT / words[0]), *words[1:]],
+            stdin=subprocess.PIPE,  # closed when this process ends
             stdout=output,
             stderr=output,
             env=variables,
@@ -162,7 +164,7 @@ def run_main(
                 sleep(POLL)
                 watch()
         finally:
-            if process.poll() is None:  # let it save
+            if process.poll() is None:  # it saves
                 process.terminate()
                 process.wait()
         output.seek(0)
@@ -170,21 +172,26 @@ def run_main(
     if process.returncode < 0:
         raise RunError(f"its process was killed by signal {-process.returncode}, by hand or for want of memory")
     if process.returncode > 0:
-        said = [line.partition("error: ")[2] for line in lines if line.startswith("main.py: error: ")] or lines[-1:]
-        raise RunError("".join(said[-1:]).partition(" (see main.py")[0] or f"exit status {process.returncode}")
+        errors = [line.partition("error: ")[2] for line in lines if line.startswith(f"{words[0]}: error: ")] or lines[
+            -1:
+        ]
+        raise RunError("".join(errors[-1:]).partition(f" (see {words[0]}")[0] or f"exit status {process.returncode}")
 
 
 def reason(error: BaseException, run_dir: Path) -> str:
-    """Return in one line why a run failed; the traceback of an error in a model or elsewhere goes to ``error.txt``."""
+    """Return the reason for the failure of a run in one line; ``error.txt`` has it in full, with any traceback."""
+    file = run_dir / ERROR_FILE
     if isinstance(error, UsageError | RunError) and not isinstance(error, ModelError):
+        if not file.exists() and run_dir.is_dir():  # processes of a run have written their own
+            file.write_text(f"{error}\n", encoding="utf-8")
         return str(error)
-    message = str(error) if isinstance(error, ModelError) else said(error)
+    message = str(error) if isinstance(error, ModelError) else describe_error(error)
     write_error(error.__cause__ or error, message, run_dir)
     return message
 
 
 def free_memory() -> None:
-    """Let go of what the last run has left."""
+    """Free the memory of the last run."""
     import torch
 
     gc.collect()

@@ -22,11 +22,12 @@ from harness.runs import signals
 from harness.runs.files import whole_file
 from harness.runs.run import LOCK_FILE, results, run_of
 from harness.sweeps.hydra.flags import words_of_job
-from harness.sweeps.hydra.launched import passed_on
+from harness.sweeps.hydra.launched import is_here, passed_on
 from harness.sweeps.hydra.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, require_free
-from harness.sweeps.run import OUTPUT_FILE, free_memory, is_here, processes, reason, run_in
+from harness.sweeps.run import OUTPUT_FILE, free_memory, processes, reason, run_in
 from harness.trainer_args import notice
 from main import parse_args, show
+from train import train
 
 log = logging.getLogger(__name__)
 HYDRAS_OWN = (f"{HYDRA}/*.yaml", "sweep_hydra.log", COMMAND_FILE, LOCK_FILE)
@@ -55,10 +56,10 @@ def run_job(config: DictConfig) -> float:
         return run_one_of_many(config)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        args, words = begin(config, run_dir)
+        args, _ = begin(config, run_dir)
         if processes(args) > 1:
             notice(f"what they print goes to {run_dir / OUTPUT_FILE}")
-        metrics = run_in(run_dir, args, words)
+        metrics = run_in(run_dir, args, train)
     except UsageError:
         discard(run_dir)
         raise
@@ -78,12 +79,13 @@ def run_one_of_many(config: DictConfig) -> float:
     note, value, is_ours = Note(overrides=list(HydraConfig.get().overrides.task)), nan, True
     with signals.handled() as before:
         try:
-            args, words = begin(config, run_dir)
+            args, _ = begin(config, run_dir)
             note.metric, note.mode = monitored_metric(args)
             note.write(run_dir)
             quiet = {"enable_progress_bar": False, "enable_model_summary": False}
             args = Namespace(**{**vars(args), **quiet})
-            metrics = run_in(run_dir, args, [*words, "--enable_progress_bar=no"])
+            here = is_here() and processes(args) == 1  # what kills a run must not kill a launcher's other jobs
+            metrics = run_in(run_dir, args, train, here=here)
             value = metrics.get(note.metric, nan)
         except Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)

@@ -1,10 +1,18 @@
 """What a job knows of how it was launched."""
 
+import os
 import signal
 from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import Stopped
+
+LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
+
+
+def is_here() -> bool:
+    """Return whether this is the process that the user started, not one of a launcher."""
+    return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
 
 
 def passed_on(stopped: Stopped, before: Mapping[str, Any]) -> str:

@@ -15,9 +15,8 @@ from harness.cli.words import flag_words
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
 from harness.sweeps.hydra.flags import escaped, flags_of
-from harness.sweeps.hydra.launched import passed_on
+from harness.sweeps.hydra.launched import is_here, passed_on
 from harness.sweeps.optuna.flags import add_sweep_args
-from harness.sweeps.run import is_here
 
 CLAIMED = "CLAIMED_TRIAL"  # environment variable of a job that runs a trial of a study
 
