@@ -10,6 +10,7 @@ from harness import found
 def _empty_folder(tmp_path, monkeypatch):
     """Every test works in an empty folder, with no Trainer flags set in the environment."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["main.py"])  # the name in messages
     for name in [name for name in os.environ if name.startswith("PL_")]:
         monkeypatch.delenv(name)
 

@@ -4,11 +4,11 @@ import shutil
 
 import torch
 
-from harness.lightning_2_6.loops import RunCallback
-from harness.training.callbacks import Last, in_mid_step
+from harness.training.boundaries import BoundaryCallback, in_mid_step
+from harness.training.checkpoints import Last
 
 
-class Snapshots(RunCallback):
+class Snapshots(BoundaryCallback):
     """Copies the directory of the run at each boundary, as it is after a kill there."""
 
     def __init__(self):

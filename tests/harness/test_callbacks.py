@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_utilities.core.imports import RequirementCache
+from program import main
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
 
 from harness.errors import UsageError
-from main import main, parse_args
+from main import parse_args
 from train import build, evaluate, train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]

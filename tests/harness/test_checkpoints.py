@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from program import main
 
-from harness import found as modules
+from harness import found
+from harness.errors import UsageError
+from harness.found import DATA, MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
-from main import main, parse_args
+from main import parse_args
 from models.my_model import MyModel
 from train import train
 
@@ -21,9 +24,9 @@ QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
 LIMITS = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_test_batches", "2"]
 SHORT = [*QUIET, "--model_name", "my_model", *LIMITS, "--max_epochs", "1"]
 LAST = "run/checkpoints/last.ckpt"
-PROJECT = modules.ROOT
+PROJECT = found.ROOT
 DATA = PROJECT / "data"
-MY_MODEL = (modules.ROOT / "models" / "my_model.py").read_text()
+MY_MODEL = (found.ROOT / "models" / "my_model.py").read_text()
 
 
 def table(capsys):
@@ -60,7 +63,9 @@ def flags(monkeypatch):
             return parser
 
         monkeypatch.setattr(MyModel, "add_model_specific_args", staticmethod(add_model_specific_args))
-        monkeypatch.setattr("main.declaration", modules.load)
+        monkeypatch.setattr(
+            found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
+        )
 
     return declare
 
@@ -113,7 +118,7 @@ def test_what_cannot_apply_is_refused(command, flags, monkeypatch, capsys):
     more = ["--max_epochs", "2"] if command == "fit" else []
     line = refused(capsys, command, "--ckpt_path", LAST, "--width", "12", *more, *QUIET)
     assert "other weights than these flags make (--width 12, there 10): layer.bias is [10] in the file, [12]" in line
-    others = [name for name in modules.names("models") if name != "my_model"]
+    others = [name for name in MODELS.names() if name != "my_model"]
     for other in others[:1]:
         line = refused(capsys, command, "--ckpt_path", LAST, "--model_name", other, *QUIET)
         assert f"the checkpoint is of model my_model, not {other}" in line
@@ -269,7 +274,9 @@ def test_fast_dev_run_is_never_the_newest_run(number, capsys):
 @pytest.mark.parametrize("is_over", [True, False])
 def test_without_a_monitor_a_run_says_what_can_be_monitored(is_over, monkeypatch, capsys):
     monkeypatch.delattr(MyModel, "monitor")
-    monkeypatch.setattr("main.declaration", modules.load)
+    monkeypatch.setattr(
+        found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
+    )
     main(SHORT)
     shown = capsys.readouterr()
     named = "it is written where a metric is monitored: fit with --monitor val_accuracy or val_loss or train_loss"
@@ -381,7 +388,7 @@ def test_no_bit_can_flip_unseen(run):
         Path("damaged.ckpt").write_bytes(damaged)
         try:
             content = read_checkpoint("damaged.ckpt")
-        except modules.UsageError:
+        except UsageError:
             continue
         assert same(content, intact), f"bit {bit} of byte {at}"
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from program import main
 
 from harness.cli.parser import Parser
 from harness.flags import yes_no
 from harness.runs.run import write_config
-from main import build_parser, main, parse_args
+from main import build_parser, parse_args
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from program import main
 
-from harness import found as modules
+from harness import found
 from harness.cli.completion import SCRIPTS
-from harness.found import names
-from main import main
+from harness.found import DATA, MODELS
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def complete(capsys):
         ("", ["fit", "validate", "test", "predict", "new"]),
         ("pre", ["predict"]),
         ("fit --model_n", ["--model_name"]),
-        ("--model_name ", names("models")),
+        ("--model_name ", MODELS.names()),
         ("--model_name my_", ["my_model"]),
         ("--model_name=my_", ["--model_name=my_model"]),
-        ("--data_name ", names("data")),
+        ("--data_name ", DATA.names()),
         ("--model_name my_model --learn", ["--learning_rate"]),
         ("ne", ["new"]),
         ("new ", ["model", "data"]),
@@ -64,7 +64,7 @@ def test_the_script_names_this_project(shell, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--completion", shell])
     assert stop.value.code == 0
-    assert str(modules.ROOT / "main.py") in capsys.readouterr().out
+    assert str(found.ROOT / "main.py") in capsys.readouterr().out
 
 
 def test_bash_asks():
@@ -77,5 +77,5 @@ def test_bash_asks():
         _complete_main_py
         echo "${COMPREPLY[@]}"
     """.replace("PYTHON", sys.executable)
-    result = subprocess.run(["bash", "-c", script], cwd=modules.ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(["bash", "-c", script], cwd=found.ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "my_model\n\n"

@@ -5,12 +5,12 @@ from argparse import ArgumentParser
 import pytest
 import torch
 
-from harness.found import load
+from harness.found import DATA
 
 
 def make(data_name, *argv):
     """Return a data module with its flags."""
-    data_class = load("data", data_name)
+    data_class = DATA.load(data_name)
     return data_class(data_class.add_data_specific_args(ArgumentParser(add_help=False)).parse_args(argv))
 
 

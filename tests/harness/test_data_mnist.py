@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from main import main
+from program import main
 
 mnist = pytest.importorskip("data.mnist", reason="data/mnist.py is gone")
 

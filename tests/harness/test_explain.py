@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import main
 
-from harness import found as modules
+from harness import found
 from harness.errors import RunError
 from harness.training.explain import described
-from main import main, parse_args
+from main import parse_args
 from train import train
 
-DATA = modules.ROOT / "data"
+DATA = found.ROOT / "data"
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no", "--max_epochs", "1"]
 MODEL = """
 from argparse import ArgumentParser

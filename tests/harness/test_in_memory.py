@@ -130,7 +130,7 @@ def test_what_is_kept_is_loaded_once_for_the_same_flags_and_seed(monkeypatch):
     monkeypatch.setattr(Tensors, "loads", 0)
     data(Tensors), data(Tensors)
     assert Tensors.loads == 2
-    monkeypatch.setattr("harness.data.kept", {})
+    monkeypatch.setattr("harness.data.dataset_cache", {})
     first, second = data(Tensors), data(Tensors, "--batch_size", "8", "--num_workers", "1")
     assert Tensors.loads == 3
     assert first.splits is second.splits

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import main
 from pytorch_lightning import Callback
 
-from harness import found as modules
-from harness.found import load
-from main import main, parse_args
+from harness import found
+from harness.found import DATA
+from main import parse_args
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -235,7 +236,7 @@ def test_a_checkpoint_is_validated_tested_and_predicted_with(capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 300
     labels = torch.tensor([int(row["label"]) for row in rows])
-    data = load("data", "digits")(parse_args([]))
+    data = DATA.load("digits")(parse_args([]))
     data.setup("predict")
     right = (labels == data.splits["test"].tensors[1]).float().mean().item()
     assert right == pytest.approx(float(tested["test_accuracy"]), abs=1e-4)
@@ -322,7 +323,7 @@ def test_torch_is_not_imported_before_the_command_line_is_found_right(argv):
     script += "print('torch' in sys.modules, file=sys.stderr)"
     result = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=modules.ROOT,
+        cwd=found.ROOT,
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},

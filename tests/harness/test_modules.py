@@ -5,12 +5,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
+from program import main
 
-from harness import found as modules
 from harness.cli.parser import Parser
 from harness.errors import UsageError
-from harness.found import add_args, brings_data, declaration, load, names, whose
-from main import main, parse_args
+from harness.found import DATA, MODELS, owner_of_flag
+from main import parse_args
 
 MODEL = """
 import pytorch_lightning as pl
@@ -23,8 +23,8 @@ def test_files_and_packages_are_found_and_helpers_are_not(root):
         path = root / "models" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(MODEL.format("Net"))
-    assert names("models") == ["packaged", "plain"]
-    assert load("models", "packaged").__name__ == "Net"
+    assert MODELS.names() == ["packaged", "plain"]
+    assert MODELS.load("packaged").__name__ == "Net"
 
 
 FLAGS = """
@@ -37,7 +37,7 @@ FLAGS = """
 
 def flags(name):
     """Return what the declaration adds, and whether it was imported."""
-    declared = declaration("models", name)
+    declared = MODELS[name]
     parser = add_args(declared, ArgumentParser(add_help=False))
     return {action.dest: action.default for action in parser._actions}, f"models.{name}" in sys.modules
 
@@ -93,18 +93,18 @@ def test_a_model_with_loaders_of_its_own_is_known_without_importing_it(root):
     (root / "models" / "base.py").write_text(MODEL.format("Base").replace(" pass", "") + method)
     (root / "models" / "net.py").write_text("from models.base import Base\nclass Net(Base): pass\n")
     (root / "models" / "plain.py").write_text(MODEL.format("Net"))
-    assert [brings_data(declaration("models", name)) for name in ("base", "net", "plain")] == [True, True, False]
+    assert [MODELS[name].brings_data for name in ("base", "net", "plain")] == [True, True, False]
     assert "models.net" not in sys.modules
 
 
 def test_a_file_that_exits_harms_no_other(root):
     (root / "models" / "exits.py").write_text("raise SystemExit(5)\n" + MODEL.format("Net"))
     (root / "data" / "some.py").touch()
-    assert whose("--depth", "other", "some") == ""
+    assert owner_of_flag("--depth", "other", "some") == ""
     with pytest.raises(
         UsageError, match=r"models/exits\.py cannot be imported: SystemExit: 5 \(models/exits\.py, line 1"
     ):
-        load("models", "exits")
+        MODELS.load("exits")
 
 
 def test_the_owner_of_a_flag_is_named(root):
@@ -112,8 +112,8 @@ def test_the_owner_of_a_flag_is_named(root):
     for name in ("first", "second", "third"):
         (root / "models" / f"{name}.py").write_text("WIDTH = 1\n" + MODEL.format("Net").replace(" pass", "") + FLAGS)
     (root / "models" / "broken.py").write_text("x = (")
-    assert whose("--width", "third", "some") == "a flag of model first and second, not third"
-    assert whose("--depth", "third", "some") == ""
+    assert owner_of_flag("--width", "third", "some") == "a flag of model first and second, not third"
+    assert owner_of_flag("--depth", "third", "some") == ""
 
 
 WITH_FLAGS = MODEL.replace(" pass", "") + FLAGS.replace("WIDTH", "64")
@@ -137,13 +137,13 @@ def test_of_several_classes_the_one_that_is_meant_is_found(root, name):
     read, imported = flags(name)
     assert read == {"width": 64}
     assert imported == (name == "of_torch")
-    assert load("models", name).__name__ == ("_Net" if name == "alone" else "Net")
+    assert MODELS.load(name).__name__ == ("_Net" if name == "alone" else "Net")
 
 
 def test_a_class_imported_from_another_file_does_not_count(root):
     (root / "models" / "base.py").write_text(MODEL.format("Base"))
     (root / "models" / "net.py").write_text("from models.base import Base\nclass Net(Base): pass\n")
-    assert load("models", "net").__name__ == "Net"
+    assert MODELS.load("net").__name__ == "Net"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_class_imported_from_another_file_does_not_count(root):
 def test_a_file_that_cannot_be_used_is_named(root, text, message):
     (root / "models" / "broken.py").write_text(text)
     with pytest.raises(UsageError, match=message):
-        load("models", "broken")
+        MODELS.load("broken")
 
 
 def test_a_flag_that_exists_already_is_named_with_its_file(root):
@@ -182,7 +182,7 @@ def test_a_flag_that_exists_already_is_named_with_its_file(root):
     parser = ArgumentParser()
     parser.add_argument("--max_epochs")
     with pytest.raises(UsageError, match=r"models/clash\.py declares --max_epochs"):
-        add_args(load("models", "clash"), parser)
+        add_args(MODELS.load("clash"), parser)
 
 
 @pytest.mark.parametrize("flag", ["--seed", "--max_epochs", "--gpus"])
@@ -239,7 +239,7 @@ class Net(pl.LightningModule):
 )
 def test_flags_come_as_hparams_or_by_name(root, init, saved):
     (root / "models" / "net.py").write_text(KEYWORDS.format(init, saved))
-    model = modules.build("models", "net", Namespace(width=5, depth=6, max_epochs=1))
+    model = MODELS.build("net", Namespace(width=5, depth=6, max_epochs=1))
     assert {name: model.hparams[name] for name in ("width", "depth")} == {"width": 5, "depth": 6}
     assert "max_epochs" not in model.hparams
 
@@ -277,7 +277,7 @@ def test_loaders_of_a_base_class_in_lightnings_demos_count(root, capsys):
 def test_a_model_without_flags_needs_no_hparams(root, init):
     text = MODEL.format("Net").replace(" pass", f"\n    {init or 'pass'}")
     (root / "models" / "net.py").write_text(text)
-    assert dict(modules.build("models", "net", Namespace(max_epochs=1)).hparams) == {}
+    assert dict(MODELS.build("net", Namespace(max_epochs=1)).hparams) == {}
 
 
 DATA = MODEL.replace("Module", "DataModule").replace(" pass", "") + FLAGS.replace("model_specific", "data_specific")

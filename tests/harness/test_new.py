@@ -4,14 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from program import main
 
-from harness import found as modules
+from harness import found
 from harness.cli.new import class_name
-from harness.found import load, names
-from main import main, parse_args
+from harness.found import MODELS
+from main import parse_args
 from train import train
 
-PROJECT = modules.ROOT
+PROJECT = found.ROOT
 QUICK = ["--fast_dev_run", "--enable_progress_bar", "no", "--enable_model_summary", "no"]
 
 
@@ -39,7 +40,7 @@ def test_a_model_and_its_data_train_at_once(stubs, capsys, name, class_name):
     assert f"python main.py --model_name {name}\n" in capsys.readouterr().out
     main(["new", "data", name])
     assert f"python main.py --data_name {name}\n" in capsys.readouterr().out
-    assert load("models", name).__name__ == class_name
+    assert MODELS.load(name).__name__ == class_name
     text = Path("models", f"{name}.py").read_text()
     assert f'add_argument_group("{class_name}")' in text
     assert "my_model" not in text
@@ -66,7 +67,7 @@ def test_a_model_and_its_data_train_at_once(stubs, capsys, name, class_name):
 )
 def test_a_name_that_cannot_be_is_refused(stubs, capsys, name, suggestion):
     assert f"such as {suggestion} (see" in refused(capsys, "model", name)
-    assert names("models") == ["my_model"]
+    assert MODELS.names() == ["my_model"]
 
 
 @pytest.mark.parametrize("taken", ["taken.py", "taken/__init__.py", "taken/net.py"])

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import termios
 
-from harness import found as modules
+from harness import found
 
 WORDS = ["--model_name", "my_model", "--max_epochs", "2", "--enable_model_summary", "no"]
 LINE = re.compile(r"epoch [01]: train_loss [\d.]+, val_loss [\d.]+, val_accuracy [\d.]+")
 
 
 def command(*more):
-    return [sys.executable, str(modules.ROOT / "main.py"), *WORDS, *more]
+    return [sys.executable, str(found.ROOT / "main.py"), *WORDS, *more]
 
 
 def test_a_file_gets_a_line_for_each_epoch():

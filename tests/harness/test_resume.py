@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import main
 from snapshots import Snapshots, same
 
-from harness import found as modules
+from harness import found
 from harness.errors import UsageError
-from main import main, parse_args
+from main import parse_args
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
-DATA = modules.ROOT / "data"
+DATA = found.ROOT / "data"
 SHORT = [
     *QUIET,
     *("--limit_train_batches", "5", "--limit_val_batches", "2", "--limit_test_batches", "1"),

@@ -11,6 +11,9 @@ def can_fuse(model: pl.LightningModule) -> bool:
     A small net trains up to a fifth faster so. Not where gradients are clipped in mixed precision: a fused optimiser
     takes the scale of fp16 away only in its step, too late to clip, and Lightning refuses it for bf16, too.
     """
-    trainer = model._trainer  # None where configure_optimizers is called by hand
+    try:
+        trainer = model.trainer
+    except RuntimeError:  # configure_optimizers is called by hand
+        trainer = None
     clips = trainer is not None and trainer.precision.endswith("-mixed") and bool(trainer.gradient_clip_val)
     return model.device.type in FUSED_ON and not clips

@@ -382,6 +382,7 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
         if isinstance(kwargs.get("logger"), str):
             kwargs["logger"] = _loggers(kwargs["logger"], kwargs.get("default_root_dir") or os.getcwd())
         trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
+        trainer.use_distributed_sampler = kwargs.get("use_distributed_sampler", True)  # Lightning keeps it to itself
         trainer.tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
         trainer.tune = partial(_tune, trainer, **tuning)
         if checkpoint:

@@ -4,12 +4,12 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from harness import found as modules
+from harness import found
+from harness.cli.completion import NEW as FOLDERS
 from harness.cli.parser import Parser
 from harness.errors import UsageError
-from harness.runs.files import whole_file
+from harness.files import whole_file
 
-FOLDERS = {"model": "models", "data": "data"}  # what is made, and where
 STUBS = {"model": ("my_model", "MyModel"), "data": ("my_data", "MyData")}  # file and class that are copied
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 60  # characters of a name
@@ -23,13 +23,13 @@ def new(argv: Sequence[str]) -> None:
         UsageError: the name cannot be that of a file and a flag's value, or is taken; or the stub is gone.
         OSError: the file cannot be written.
     """
-    parser = Parser(usage="%(prog)s new model|data NAME", description=DESCRIPTION)
+    parser = Parser(usage="%(prog)s new model|data NAME", description=DESCRIPTION, add_help=True)
     parser.add_argument("kind", choices=list(FOLDERS), help="what to write: a model, or a data set")
     parser.add_argument("name", help="its name on the command line; lower case, digits and _, a letter first")
     args = parser.parse_args(argv)
     folder, (stub, stub_class) = FOLDERS[args.kind], STUBS[args.kind]
     require_good_name(args.kind, args.name)
-    path, source = modules.ROOT / folder / f"{args.name}.py", modules.ROOT / folder / f"{stub}.py"
+    path, source = found.ROOT / folder / f"{args.name}.py", found.ROOT / folder / f"{stub}.py"
     if not source.exists() or f"class {stub_class}(" not in (text := source.read_text(encoding="utf-8")):
         raise UsageError(f"{folder}/{stub}.py with its class {stub_class} is what new copies, and it is not there")
     text = text.replace(stub_class, class_name(args.name, text, args.kind)).replace(stub, args.name)
@@ -50,7 +50,7 @@ def require_good_name(kind: str, name: str) -> None:
             f"most {LONGEST} in all, such as {better[:LONGEST]}"
         )
     folder = FOLDERS[kind]
-    if (modules.ROOT / folder / name).exists() or (modules.ROOT / folder / f"{name}.py").exists():
+    if (found.ROOT / folder / name).exists() or (found.ROOT / folder / f"{name}.py").exists():
         raise UsageError(f"{folder}/ has {name} already, which is left as it is: take another name")
 
 

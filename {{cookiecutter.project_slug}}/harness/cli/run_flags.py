@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.cli.parser import Parser
 from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import TrainerFlag, in_names_of_today, notice
 
 COMMANDS = ("fit", "validate", "test", "predict")
+USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME"
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 TRAINER_DEFAULTS = {
     "default_root_dir": "runs",
@@ -18,29 +20,31 @@ TRAINER_DEFAULTS = {
     "log_every_n_steps": 10,  # Lightning's own is 50, more than an epoch of the bundled digits
 }
 USED_MOST = {  # of Trainer's flags: --help shows them, with texts shorter than Lightning's own
-    "accelerator": "what to run on",
-    "devices": "how many of them, or which",
-    "strategy": "how several of them work together",
-    "precision": "of the numbers",
-    "logger": "where metrics go",
-    "fast_dev_run": "one batch of everything, or as many as told",
-    "max_epochs": "when to stop, with 20 if nothing else says",
-    "max_steps": "when to stop; -1: never",
-    "max_time": "when to stop",
-    "limit_train_batches": "use so many of an epoch, or this share",
-    "overfit_batches": "train on so many only, again and again",
-    "val_check_interval": "validate so often within an epoch",
+    "accelerator": "kind of device",
+    "devices": "number of devices, or their indices",
+    "strategy": "how several devices work together",
+    "precision": "precision of the numbers",
+    "logger": "loggers of the metrics",
+    "fast_dev_run": "one batch of everything, or N",
+    "max_epochs": "limit of training; 20 if there is no other",
+    "max_steps": "limit of training; -1: none",
+    "max_time": "limit of training",
+    "limit_train_batches": "number or share of an epoch's batches",
+    "overfit_batches": "number or share of batches to overfit",
+    "val_check_interval": "batches, or share of an epoch, between validations",
     "accumulate_grad_batches": "batches per step",
-    "gradient_clip_val": "most that gradients may be",
-    "deterministic": "only operations that repeat exactly",
-    "default_root_dir": "runs are kept below it",
+    "gradient_clip_val": "limit of the gradients",
+    "deterministic": "use deterministic operations only",
+    "default_root_dir": "folder of all runs",
 }
 
 
-def add_program_args(parser: ArgumentParser) -> None:
-    """Add the flags of the program."""
-    group = parser.add_argument_group("program")
-    group.add_argument("--command", choices=COMMANDS, default="fit", help=SUPPRESS)  # main puts the first word here
+def add_run_args(parser: Parser) -> Parser:
+    """Add the flags of a run, and return the parser."""
+    parser.usage = parser.usage or USAGE
+    parser.set_defaults(**TRAINER_DEFAULTS)
+    group = parser.add_argument_group("run")
+    group.add_argument("--command", choices=COMMANDS, default="fit", help=SUPPRESS)  # the first word of the line
     group.add_argument("--version", action=Versions, nargs=0, default=SUPPRESS, help="show versions and exit")
     group.add_argument(
         "--config", nargs="+", action="extend", metavar="FILE", help="take flags from YAML files; later ones win"
@@ -49,7 +53,7 @@ def add_program_args(parser: ArgumentParser) -> None:
     group.add_argument(
         "--ckpt_path",
         metavar="FILE",
-        help="checkpoint to fit on from, or to validate, test or predict with; last, best: of the newest run",
+        help="checkpoint to resume from, or to validate, test or predict with; last, best: of the newest run",
     )
     group.add_argument(
         "--predictions",
@@ -58,16 +62,25 @@ def add_program_args(parser: ArgumentParser) -> None:
         help="file of predict, .csv, .npz or .pt; default: RUN/predictions.csv",
     )
 
-    group = parser.add_argument_group("best, last and enough")
-    group.add_argument("--monitor", metavar="METRIC", help="what tells the best epoch; default: what the model says")
+    group = parser.add_argument_group("checkpoints and early stopping")
+    group.add_argument("--monitor", metavar="METRIC", help="metric that selects best.ckpt; default: of the model")
     group.add_argument(
-        "--monitor_mode", choices=["min", "max"], help="which is better; default: what the model says, or min"
+        "--monitor_mode",
+        choices=["min", "max"],
+        help="which of its values are better; default: of the model, or min",
     )
     group.add_argument(
-        "--early_stopping_patience", type=count, metavar="N", help="stop after N validations that are no better"
+        "--early_stopping_patience",
+        type=count,
+        metavar="N",
+        help="validations without improvement before a stop",
     )
     group.add_argument(
-        "--early_stopping_min_delta", type=float, default=0.0, metavar="X", help="better is better by more than X"
+        "--early_stopping_min_delta",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="least change that is an improvement",
     )
     group.add_argument(
         "--save_top_k", type=all_or_count, default=1, metavar="K", help="best checkpoints to keep; -1: all"
@@ -92,7 +105,7 @@ def add_program_args(parser: ArgumentParser) -> None:
         help="test the best weights after fit",
     )
 
-    group = parser.add_argument_group("on the way")
+    group = parser.add_argument_group("training")
     group.add_argument(
         "--terminate_on_nan",
         type=yes_no,
@@ -105,7 +118,7 @@ def add_program_args(parser: ArgumentParser) -> None:
         "--accumulate_grad_schedule", type=schedule, metavar="EPOCH:N,...", help="batches per step, as in 0:8,4:1"
     )
     group.add_argument(
-        "--ema_decay", type=share, metavar="X", help="keep a running average of the weights, such as 0.999"
+        "--ema_decay", type=share, metavar="X", help="decay of a running average of the weights, such as 0.999"
     )
     group.add_argument(
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
@@ -120,18 +133,21 @@ def add_program_args(parser: ArgumentParser) -> None:
     group.add_argument(
         "--model_summary_depth", type=all_or_count, default=1, metavar="N", help="levels of modules to list; -1: all"
     )
+    return parser
 
 
-def rare_flags(parser: ArgumentParser) -> set[str]:
-    """Return the names of Trainer's flags that the short help leaves out."""
-    return {action.dest for action in parser._actions if isinstance(action, TrainerFlag)} - USED_MOST.keys()
+def shorten_help(parser: ArgumentParser) -> None:
+    """Let the short help show the Trainer flags that are used most, with short texts, and leave out the others."""
+    for action in parser._actions:
+        if isinstance(action, TrainerFlag):
+            action.rare, action.brief = action.dest not in USED_MOST, USED_MOST.get(action.dest)
 
 
 def resolve(args: Namespace) -> Namespace:
     """Return the flags as the run takes them: those of Lightning 1.x in names of today, and the epochs decided.
 
     Raises:
-        UsageError: a checkpoint is needed or named, and there is none; or flags contradict each other.
+        UsageError: If a checkpoint is needed and none is named, or if flags contradict each other.
     """
     flags = in_names_of_today(vars(args))
     checkpoint = flags.pop("resume_from_checkpoint")
@@ -151,6 +167,10 @@ def resolve(args: Namespace) -> Namespace:
         raise UsageError("--predictions is a flag of predict: main.py predict --ckpt_path FILE --predictions FILE")
     if flags["accumulate_grad_schedule"] is not None and flags["accumulate_grad_batches"] != 1:
         raise UsageError("--accumulate_grad_schedule takes the place of --accumulate_grad_batches: give one of them")
+    if flags["predictions"] is not None and Path(flags["predictions"]).exists():
+        raise UsageError(f"--predictions {flags['predictions']} exists already: name another file, or remove it")
+    if flags["command"] == "predict":
+        require_one_process(flags)
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
         if flags[name] == 0:
             raise UsageError(f"--{name} must be more than 0")
@@ -161,6 +181,20 @@ def resolve(args: Namespace) -> Namespace:
     if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
         flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)
     return Namespace(**flags)
+
+
+def require_one_process(flags: dict[str, Any]) -> None:
+    """Let predict run in one process.
+
+    Raises:
+        UsageError: If the flags ask for more.
+    """
+    devices = flags["devices"]
+    if devices == "auto":
+        flags["devices"] = devices = 1
+    number = len(devices) if isinstance(devices, list) else devices
+    if number not in (1, -1) or flags["num_nodes"] != 1:
+        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
 
 
 def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:

@@ -31,6 +31,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from harness.errors import UsageError
 from harness.lightning_2_6.lean_steps import lean_steps
 from harness.runs import signals
+from harness.training.boundaries import call_hook
 
 # What random numbers are drawn for.
 SETUP, START, ORDER, BATCH, VALIDATION, END = range(6)
@@ -47,26 +48,6 @@ def seed_by(trainer: pl.Trainer, seed: int, purpose: int, *numbers: int) -> None
     device = trainer.strategy.root_device
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(words[2])
-
-
-class RunCallback(pl.Callback):
-    """A callback with the hooks that these loops add."""
-
-    def on_restored(self, trainer: pl.Trainer) -> None:
-        """Called when all is restored from a checkpoint, if there is one, and nothing has run."""
-
-    def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
-        """Called when an epoch is to go on in its middle, after the hooks for the start of an epoch."""
-
-    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
-        """Called after each batch, and after each epoch: when all that belongs to it is done, validation included."""
-
-
-def call_hook(trainer: Any, name: str, *args: Any) -> None:
-    """Call a hook of the callbacks that have it."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, RunCallback):
-            getattr(callback, name)(trainer, *args)
 
 
 # Callbacks that do something after every batch, and read no metrics.

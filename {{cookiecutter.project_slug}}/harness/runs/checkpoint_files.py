@@ -1,54 +1,60 @@
-"""Checkpoint files: written whole or not at all, read without running code, and telling which flags made them."""
+"""Checkpoint files: written atomically, read once and without running code, with the flags that made them."""
 
 import io
+import os
 import re
 import stat
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
+from harness.config_files import dump_config, parse_config, plain
 from harness.errors import RunError, UsageError
-from harness.cli.config_files import plain
-from harness.runs.files import whole_file
+from harness.files import whole_file
 
-CONFIG_KEY = "config"  # under this key a checkpoint holds the text of a config file: the flags that made it
+CONFIG_KEY = "config"  # the text of a config file: the flags that made the checkpoint
 CONVERTED_KEY = "converted"  # names of hyperparameters that became texts, for their flags to convert again
 HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # where Lightning keeps those of model and data
 # Hyperparameters that Lightning takes for the names of code to import and to call.
 CODE = {"_instantiator", "_class_path"}
 VERSION = "pytorch-lightning_version"
+# Flags of searches before training: their results are in the hyperparameters.
+SEARCHED = {"auto_lr_find": False, "auto_scale_batch_size": None}
+
+# The checkpoint that this command has read, by the identity of its file, until Lightning takes it: a file is read once.
+_read: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's way to write and read checkpoints, made safe.
+    """Lightning's plugin to write and read checkpoints, made safe.
 
     Args:
-        config: returns the text of a config file with the flags of the run.
+        flags: the flags of the run, which each checkpoint stores.
     """
 
-    def __init__(self, config: Callable[[], str]) -> None:
-        """Remember where the flags come from."""
-        self.config = config
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self.flags = flags
         self.tried = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint that describes itself; until all of it is written, the one before stays.
+        """Write a checkpoint with the flags of the run; until all of it is written, the one before stays.
 
         Raises:
-            RunError: the model or a callback puts something into it that could not be loaded again.
+            RunError: If the model or a callback adds an object that could not be loaded again.
         """
         if VERSION in checkpoint:  # strategies write bare weights, too, from one process for another
             hparams = {key: dict(checkpoint[key]) for key in HPARAMS if key in checkpoint}
             converted = [name for values in hparams.values() for name, value in values.items() if not is_plain(value)]
             plain_hparams = {key: plain_values(values) for key, values in hparams.items()}
-            checkpoint = {**checkpoint, **plain_hparams, CONFIG_KEY: self.config(), CONVERTED_KEY: converted}
+            config = self.config({name: value for values in hparams.values() for name, value in values.items()})
+            checkpoint = {**checkpoint, **plain_hparams, CONFIG_KEY: config, CONVERTED_KEY: converted}
         buffer = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
         torch.save(checkpoint, buffer)
         if not self.tried:
@@ -60,14 +66,25 @@ class CheckpointFiles(TorchCheckpointIO):
         with whole_file(Path(path)) as file:
             file.write(buffer.getbuffer())
 
+    def config(self, hparams: Mapping[str, Any]) -> str:
+        """Return the flags as a config file, with the hyperparameters that ``--auto_lr_find`` and the like found."""
+        return dump_config({name: hparams.get(name, value) for name, value in self.flags.items()} | SEARCHED)
+
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Return the content of a file; nothing in it is run."""
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        """Return the content of a file, on the CPU; nothing in it is run."""
+        content = _read.pop(identity(path), None) if Path(path).is_file() else None
+        return torch.load(path, map_location="cpu", weights_only=True) if content is None else content
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file; whatever a checkpoint says where others are, never anything else."""
+        """Remove a file; whatever paths a checkpoint holds, never another kind of file or a folder."""
         if Path(path).suffix == ".ckpt" and not Path(path).is_dir():
             Path(path).unlink(missing_ok=True)
+
+
+def identity(path: Any) -> tuple[Any, ...]:
+    """Return what identifies the content of a file: its path, size, times and place on the disk."""
+    found = os.stat(path)
+    return os.path.realpath(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def unsafe_type(error: UnpicklingError) -> str:
@@ -110,9 +127,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"--ckpt_path {path}: {getattr(error, 'strerror', None) or error}") from error
     if kind != stat.S_IFREG:
         raise UsageError(f"--ckpt_path {path} is no file: name one, such as those in checkpoints/ of a run")
+    key = identity(path)
+    if key in _read:
+        return _read[key]
     try:
-        require_sound_zip(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            require_sound_zip(file)
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise UsageError(f"--ckpt_path {path}: {error.strerror}") from error
     except UnpicklingError as error:
@@ -125,22 +147,48 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get(VERSION), str) or "state_dict" not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
     require_types(path, content, {"state_dict": dict, CONVERTED_KEY: list, **dict.fromkeys(HPARAMS, dict)})
-    for key in (*HPARAMS, "hparams", "module_arguments"):  # and their names in older releases
-        if isinstance(content.get(key), dict) and (named := sorted(CODE & content[key].keys())):
+    for part in (*HPARAMS, "hparams", "module_arguments"):  # and their names in older releases
+        if isinstance(content.get(part), dict) and (named := sorted(CODE & content[part].keys())):
             raise UsageError(
-                f"--ckpt_path {path} names code to run: {named[0]} in {key}, as LightningCLI writes it. If you trust "
+                f"--ckpt_path {path} names code to run: {named[0]} in {part}, as LightningCLI writes it. If you trust "
                 "the file, remove that entry and save it again"
             )
     for name, value in content["state_dict"].items():
         # what a module adds by get_extra_state may have any type
         if not str(name).endswith("_extra_state") and (not isinstance(value, Tensor) or value.is_nested):
             raise UsageError(f"--ckpt_path {path} is damaged: the weights {name} are no tensor")
+    _read.clear()
+    _read[key] = content
     return content
 
 
-def require_sound_zip(path: str | Path) -> None:
+def stored_flags(path: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the flags that made a checkpoint.
+
+    Args:
+        path: the file, for messages.
+        content: its content.
+
+    Returns:
+        The texts of a config file by name, and the exact values of those that are plain hyperparameters.
+
+    Raises:
+        UsageError: If the flags are not stored as a config file.
+    """
+    hparams: dict[str, Any] = {}
+    for key in HPARAMS:
+        hparams |= content.get(key, {})
+    try:  # a checkpoint that another program made has hyperparameters alone
+        settings = parse_config(content[CONFIG_KEY] if CONFIG_KEY in content else dump_config(hparams))
+    except Exception as error:
+        raise UsageError(f"--ckpt_path {path} does not say in plain words which flags made it: {error}") from error
+    converted = content.get(CONVERTED_KEY, ())
+    return settings, {name: value for name, value in hparams.items() if name in settings and name not in converted}
+
+
+def require_sound_zip(content: IO[bytes]) -> None:
     """Raise BadZipFile if a checksum in a file is wrong: torch.save makes zip files, but torch.load trusts them."""
-    with ZipFile(path) as file:
+    with ZipFile(content) as file:
         if damaged := file.testzip():
             raise BadZipFile(f"the checksum of {damaged} is wrong")
         # What is marked as a folder is not read by torch, which then makes up its content.

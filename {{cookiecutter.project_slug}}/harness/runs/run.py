@@ -1,4 +1,4 @@
-"""The directory of a run: made for it alone, held by a lock, with the flags that repeat it and what it came to."""
+"""A run: its directory, the lock of it, its flags, the checkpoint it starts from, and its metrics."""
 
 import csv
 import json
@@ -9,16 +9,16 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from harness.config_files import dump_config, parse_config
 from harness.errors import UsageError
-from harness.cli.config_files import dump_config
-from harness.runs.files import remove_parts, whole_file
-from harness.runs.slurm import job
+from harness.files import remove_parts, whole_file
+from harness.runs.processes import RUN_DIR, is_first_process, job
 
 try:
     import fcntl
@@ -26,49 +26,137 @@ except ImportError:  # Windows: there nothing keeps a second process out
     fcntl = None  # type: ignore[assignment]
 
 CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.json"  # written when a run is over
+METRICS_FILE = "metrics.json"  # written when a run is finished
 ERROR_FILE = "error.txt"  # of a run that failed: the traceback
 LOCK_FILE = ".lock"
 JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
-PARENT = "PID_OF_FIRST_PROCESS"  # environment variable
-# {% if cookiecutter.sweeps != "none" %}
-GIVEN_DIR = "DIR_OF_RUN"  # environment variable: the directory that a sweep gives a run
-REPORTS_FILE = "reports.jsonl"  # the reports of a run in separate processes to its sweep
-# {% endif %}
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-@contextmanager
-def opened_run_dir(args: Namespace) -> Iterator[Path]:
-    """Give a run its directory: that of ``--ckpt_path`` if fit goes on from a last.ckpt, else a new one.
+class Run:
+    """A run in a directory of its own; as a context it holds the lock of the directory.
 
-    A new one lies below ``--default_root_dir``; if the run fails with nothing to show, it is taken away. Of the
-    processes of a distributed run, the first one makes it, and holds its lock.
+    Args:
+        args: all flags.
+        run_dir: the directory; by default that of ``--ckpt_path`` if fit resumes a last.ckpt, else a new one below
+            ``--default_root_dir``.
+
+    Attributes:
+        dir: the directory, once the context is entered.
+        ckpt_path: checkpoint whose weights the run starts from, or None.
+        resumes: whether fit continues the run in this directory.
+        flags: the flags that config.yaml and checkpoints hold.
+        loggers: loggers that begin once the checkpoint is found to be right, in a run that resumes.
+    """
+
+    dir: Path
+
+    def __init__(self, args: Namespace, run_dir: Path | str | None = None) -> None:
+        self.args = args
+        self.ckpt_path: str | None = None if args.ckpt_path == "none" else args.ckpt_path
+        self.loggers: list[Any] = []
+        self._wanted = Path(run_dir) if run_dir is not None else None
+        self._depth = 0
+        self._opened = ExitStack()
+        own = run_of(args.ckpt_path) if args.command == "fit" else None
+        if self._wanted is None and own is not None:
+            self._wanted = own
+        if RUN_DIR in os.environ:
+            self._wanted = Path(os.environ[RUN_DIR])
+        self.resumes = own is not None and self._wanted is not None and own.resolve() == self._wanted.resolve()
+
+    def __enter__(self) -> "Run":
+        if self._depth == 0:
+            self.dir = self._wanted or new_run_dir(self.args)
+            self._open()
+        self._depth += 1
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._opened.close()
+            if error is not None and self._wanted is None and is_first_process():
+                self._remove_if_empty(error)
+
+    def _open(self) -> None:
+        if not is_first_process():
+            return
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self._opened.enter_context(locked(self.dir))
+        remove_parts(self.dir)
+        if not self.resumes and (self.dir / CONFIG_FILE).exists():
+            self._opened.close()
+            raise UsageError(f"{self.dir} holds a run already: name another directory")
+
+    def _remove_if_empty(self, error: BaseException) -> None:
+        """Remove the new directory of a run that failed before it had a result."""
+        found = {path.name for path in self.dir.glob("*")}
+        refused = isinstance(error, UsageError) and CHECKPOINTS not in found
+        of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # shown in one line
+        if refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"} | of_machine:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    @property
+    def checkpoint(self) -> Mapping[str, Any]:
+        """The content of the checkpoint that the run starts from; empty without one."""
+        from harness.runs.checkpoint_files import read_checkpoint  # torch
+
+        return read_checkpoint(self.ckpt_path) if self.ckpt_path else {}
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The flags that config.yaml and checkpoints hold: to repeat a resumed run is to start where it started."""
+        flags = vars(self.args).copy()
+        if self.resumes:
+            flags["ckpt_path"] = self._first_ckpt_path
+        return flags
+
+    @property
+    def _first_ckpt_path(self) -> str | None:
+        with suppress(OSError, ValueError):
+            return parse_config((self.dir / CONFIG_FILE).read_text(encoding="utf-8")).get("ckpt_path")
+        return None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return is_finished(self.dir)
+
+    def best_checkpoint(self) -> str | None:
+        """Return the file of the best weights, or None if no metric was monitored."""
+        path = self.dir / CHECKPOINTS / BEST
+        return str(path) if path.exists() else None
+
+    def begin(self) -> None:
+        """Write config.yaml, and remove what an earlier end of the run has left."""
+        write_config(self.flags, self.dir)
+        write_job(self.dir)
+        if is_first_process():
+            for name in (METRICS_FILE, ERROR_FILE):
+                (self.dir / name).unlink(missing_ok=True)
+
+    def finish(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Write the metrics to metrics.json, which marks the run as finished, and return them as numbers."""
+        result = {name: float(value) for name, value in metrics.items()}
+        write_metrics(result, self.dir)
+        return result
+
+    def summary(self, results: Mapping[str, float | str]) -> dict[str, float | str]:
+        """Return the results of a run, its checkpoints and its directory: the table that the program prints."""
+        files = {name: self.dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
+        written = {name: str(path) for name, path in files.items() if path.exists() and self.args.command == "fit"}
+        return {**dict(sorted(results.items())), **written, "run": str(self.dir)}
+
+
+def open_run(args: Namespace, run: Run | Path | str | None = None) -> Run:
+    """Return a run to enter as a context: the given one, one in the given directory, or one with its own.
 
     Raises:
-        UsageError: another process is writing to the directory.
+        UsageError: When entered, if another process is writing to the directory, or it holds a run already.
     """
-    existing = run_of(args.ckpt_path) if args.command == "fit" else None
-    # {% if cookiecutter.sweeps != "none" %}
-    if GIVEN_DIR in os.environ:
-        existing = Path(os.environ[GIVEN_DIR])
-    # {% endif %}
-    run_dir = existing or new_run_dir(args)
-    if not is_first_process():
-        yield run_dir
-        return
-    try:
-        with locked(run_dir):
-            remove_parts(run_dir)
-            yield run_dir
-    except BaseException as error:
-        found = {path.name for path in run_dir.glob("*")}
-        refused = isinstance(error, UsageError) and CHECKPOINTS not in found
-        of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # it is shown in one line
-        if existing is None and (refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"} | of_machine):
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
+    return run if isinstance(run, Run) else Run(args, run)
 
 
 def new_run_dir(args: Namespace) -> Path:
@@ -86,15 +174,15 @@ def new_run_dir(args: Namespace) -> Path:
 
 
 def run_of(ckpt_path: str | None) -> Path | None:
-    """Return the directory of the run whose last.ckpt this is, or None for any other file."""
+    """Return the directory of the run that a last.ckpt belongs to, or None for any other file."""
     path = Path(ckpt_path or "")
     run_dir = path.parent.parent
     is_last = path.name == LAST and path.parent.name == CHECKPOINTS and (run_dir / CONFIG_FILE).is_file()
     return run_dir if is_last else None
 
 
-def is_over(run_dir: Path) -> bool:
-    """Return whether a run has come to its end."""
+def is_finished(run_dir: Path) -> bool:
+    """Return whether the run in a directory has come to its end."""
     return (run_dir / METRICS_FILE).is_file()
 
 
@@ -103,7 +191,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Hold the lock of a run's directory.
 
     Raises:
-        UsageError: another process has it.
+        UsageError: If another process has it.
     """
     with (run_dir / LOCK_FILE).open("a+") as file:
         if fcntl is not None:
@@ -121,7 +209,6 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-# {% if cookiecutter.sweeps in ["optuna", "both"] %}
 def is_locked(run_dir: Path) -> bool:
     """Return whether another process holds the lock of a run's directory."""
     try:
@@ -134,26 +221,25 @@ def is_locked(run_dir: Path) -> bool:
     return False
 
 
-# {% endif %}
 def owner(file: IO[str]) -> str:
-    """Return who holds a lock, as the lock file says."""
+    """Return the process that holds a lock, from the content of the lock file."""
     file.seek(0)
     try:
         content = json.load(file)
         return f"process {content['pid']} on {content['host']}"
     except (ValueError, KeyError, TypeError):
-        return "still going on"
+        return "still running"
 
 
 def was_this_job(run_dir: Path) -> bool:
-    """Return whether a run was begun by this command line in this Slurm job."""
+    """Return whether a run was started by this command line in this Slurm job."""
     with suppress(OSError, ValueError):
         return bool(json.loads((run_dir / JOB_FILE).read_text()) == [job(), sys.argv[1:]])
     return False
 
 
 def write_job(run_dir: Path) -> None:
-    """Write which Slurm job the run belongs to, if there is one, for ``was_this_job``."""
+    """Write the Slurm job that the run belongs to, if there is one, for ``was_this_job``."""
     if job() is not None and is_first_process():
         with whole_file(run_dir / JOB_FILE) as file:
             file.write(json.dumps([job(), sys.argv[1:]]).encode())
@@ -169,48 +255,22 @@ def write_config(flags: Mapping[str, object], run_dir: Path) -> None:
 
 def write_error(error: BaseException, message: str, run_dir: Path) -> None:
     """Write the traceback of an error, and a message under it, to ``error.txt``; the first process that fails does."""
-    mode = "w" if is_first_process() else "x"  # over what an earlier start has left
+    mode = "w" if is_first_process() else "x"  # replaces that of an earlier start
     with suppress(OSError), (run_dir / ERROR_FILE).open(mode, encoding="utf-8") as file:
         file.write(f"{''.join(traceback.format_exception(error))}{message}\n")
 
 
 def write_metrics(metrics: Mapping[str, float], run_dir: Path) -> None:
-    """Write what a run came to; the file also says that it is over."""
+    """Write the metrics of a finished run."""
     if is_first_process():
         with whole_file(run_dir / METRICS_FILE) as file:
             file.write(json.dumps(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
 
 
 def metric_names(run_dir: Path) -> list[str]:
-    """Return the names of the metrics that a run has logged, also while it is under way."""
+    """Return the names of the metrics that a run has logged, also one that is running."""
     with suppress(OSError, ValueError):
         return list(json.loads((run_dir / METRICS_FILE).read_text()))
     with suppress(OSError, StopIteration), (run_dir / "metrics.csv").open(newline="") as lines:
         return [name for name in next(csv.reader(lines)) if name not in ("epoch", "step")]
     return []
-
-
-def results(metrics: dict[str, float], run_dir: Path) -> dict[str, float | str]:
-    """Return the metrics of a run, its checkpoints and its directory: what is worth printing."""
-    files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
-    written = {name: str(path) for name, path in files.items() if path.exists()}
-    return {**dict(sorted(metrics.items())), **written, "run": str(run_dir)}
-
-
-def was_started_by_first() -> bool:
-    """Return whether the first process of a distributed run has started this one, as Lightning does."""
-    return not is_first_process() and os.environ.get(PARENT) == str(os.getppid())
-
-
-def mark_first() -> None:
-    """Let processes that this one starts know that it is the first."""
-    if is_first_process():
-        os.environ[PARENT] = str(os.getpid())
-
-
-def is_first_process() -> bool:
-    """Return whether this process, of all that a distributed run has, is the one that writes and prints."""
-    ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK")
-    # Processes that Lightning forks have its own number alone.
-    lightning = getattr(sys.modules.get("lightning_utilities.core.rank_zero"), "rank_zero_only", None)
-    return getattr(lightning, "rank", 0) == 0 and all(os.environ.get(name, "0") in ("0", "") for name in ranks)

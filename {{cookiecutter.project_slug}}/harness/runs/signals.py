@@ -1,6 +1,5 @@
 """Signals that end a run: at the end of a batch while a model trains, at once everywhere else."""
 
-from harness.errors import Stopped
 import os
 import signal
 import threading
@@ -9,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import Stopped
+from harness.runs.processes import ENDS_WITH_PARENT
+
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
-# {% if cookiecutter.sweeps != "none" %}
-WITH_PARENT = "ENDS_WITH_PARENT"  # environment variable of a process that is to end when the one that started it does
-# {% endif %}
 AGAIN = "\nstopping at the end of this batch; Ctrl-C again stops at once\n"
 
 
 @dataclass
 class Inbox:
-    """What the handler of this process knows."""
+    """State of the signal handler of this process."""
 
     received: int | None = None  # the first signal that came
     waits: bool = False  # whether a signal waits until the loop asks for it
@@ -48,10 +47,8 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
         yield {}
         return
     inbox.follows, inbox.pid = follows, os.getpid()
-    # {% if cookiecutter.sweeps != "none" %}
-    if os.environ.pop(WITH_PARENT, None):
+    if os.environ.pop(ENDS_WITH_PARENT, None):
         end_with_parent()
-    # {% endif %}
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {signum: signal.getsignal(signum) for signum in signums}
     if hasattr(signal, "SIGCHLD"):
@@ -68,7 +65,6 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
         inbox.received, inbox.pid, inbox.follows = None, None, False
 
 
-# {% if cookiecutter.sweeps != "none" %}
 def end_with_parent() -> None:
     """Send this process a SIGTERM when its standard input ends, as it does with the process that started it."""
 
@@ -80,7 +76,6 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-# {% endif %}
 def run(main: Callable[[], None]) -> None:
     """Run a program; when it ends because of a signal, no further one is to break that off."""
     try:

@@ -1,16 +1,24 @@
-"""Where a model or its data failed, in one line under the traceback: in which step, on what batch, what may help."""
+"""Errors of a run: flags that Lightning refuses in one line; a line under the traceback of a model's own error."""
 
+import linecache
 import re
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from harness.found import brings_data, file_of, own_code, said
+from harness.errors import ModelError, RunError, UsageError
+from harness.found import DATA, MODELS, Declared, describe_error, own_code
+from harness.runs import signals
+from harness.runs.run import Run, write_error
+from harness.training.progress import messages_above_bars
 
+RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 STEPS = {"training_step", "validation_step", "test_step", "predict_step"}
 REMEDIES = {
     "dynamo|inductor|compile": "leave out --compile",
@@ -24,40 +32,100 @@ WRONG_BATCH = "if this is not what the model expects, change it or the data, or 
 SHOWN = 8  # parts of a batch that are described
 
 
-def explain(error: BaseException, args: Namespace, model: pl.LightningModule) -> str | None:
-    """Return in one line what went wrong in a step or hook of the model, in its backward pass, or in making a batch.
+@contextmanager
+def explained(args: Namespace, run: Run) -> Iterator[None]:
+    """Handle signals and errors while a run is built and trained.
+
+    Raises:
+        UsageError: If Lightning refuses the flags or the checkpoint.
+        ModelError: If the model or the data fails; the traceback is in ``__cause__`` and in error.txt.
+    """
+    with signals.handled(), messages_above_bars():
+        try:
+            yield
+        except ModelError as error:
+            write_error(error.__cause__ or error, str(error), run.dir)
+            raise
+        except (UsageError, RunError):
+            raise
+        except Exception as error:
+            frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+            if is_in_trainer_init(frames):
+                remedy = "" if args.accelerator in ("auto", "cpu") else " Any machine has --accelerator cpu."
+                raise UsageError(f"the Trainer refuses the flags: {error}{remedy}") from error
+            if is_restoring(frames):
+                raise UsageError(f"--ckpt_path {args.ckpt_path} does not fit these flags: {error}") from error
+            if is_refusal(error):
+                raise UsageError(f"{args.model_name}: {error}") from error
+            line = explain(error, args)
+            write_error(error, line or describe_error(error), run.dir)
+            if line is None:
+                raise
+            raise ModelError(line) from error
+
+
+def is_in_trainer_init(frames: Sequence[FrameType]) -> bool:
+    """Return whether an error was raised while Lightning built its Trainer: it comes from a flag."""
+    names = [(frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames]
+    return ("pytorch_lightning.trainer.trainer", "__init__") in names or ("harness.trainer_args", "__new__") in names
+
+
+def is_restoring(frames: Sequence[FrameType]) -> bool:
+    """Return whether an error was raised while Lightning restored a checkpoint."""
+    return any(frame.f_globals.get("__name__") == RESTORING and "restore" in frame.f_code.co_name for frame in frames)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether Lightning raised an error on purpose, and not from within the user's code.
+
+    An error that its code runs into is a fault, of its own or of ours, and is shown with its traceback.
+    """
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    on_purpose = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return on_purpose and frame.f_globals.get("__name__", "").startswith("pytorch_lightning.") and not own_code(error)
+
+
+def explain(error: BaseException, args: Namespace) -> str | None:
+    """Return one line on an error in a step or hook of the model, in its backward pass, or in making a batch.
 
     Args:
-        error: as it was raised.
+        error: the error, as it was raised.
         args: all flags.
-        model: the model.
 
     Returns:
-        The line; None where the error is not of the model or the data, but of the machine, Lightning or this project.
+        The line; None if the error is not of the model or the data, but of the machine, Lightning or this project.
     """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     if isinstance(error, OSError):
         return None
     names = [frame.f_globals.get("__name__", "") for frame in frames]
-    model_file = file_of("models", args.model_name)
-    data_file = model_file if brings_data(type(model)) else file_of("data", args.data_name)
+    model_file = MODELS.file(args.model_name)
     remedy = next((text for words, text in REMEDIES.items() if re.search(words, str(error), re.IGNORECASE)), None)
-    steps = [frame for frame in frames if frame.f_code.co_name in STEPS and frame.f_locals.get("self") is model]
+    steps = [frame for frame in frames if frame.f_code.co_name in STEPS and is_model(frame.f_locals.get("self"))]
     if steps:
         step = steps[0]
+        model = step.f_locals["self"]
+        brings_data = Declared(model_file, type(model)).brings_data
         batch = step.f_locals.get(step.f_code.co_varnames[1])
         return (
-            f"{model_file} fails in {step.f_code.co_name}: {said(error)}. Its batch, from {data_file}: "
-            f"{described(batch)}; {remedy or WRONG_BATCH}"
+            f"{model_file} fails in {step.f_code.co_name}: {describe_error(error)}. Its batch, from "
+            f"{model_file if brings_data else DATA.file(args.data_name)}: {described(batch)}; {remedy or WRONG_BATCH}"
         )
     if any(name.startswith("torch.autograd") for name in names):
         return (
-            f"{model_file}: no gradients come from its loss: {said(error)}; {remedy or '--detect_anomaly tells more'}"
+            f"{model_file}: no gradients come from its loss: {describe_error(error)}; "
+            f"{remedy or '--detect_anomaly tells more'}"
         )
     if any(name.startswith("torch.utils.data") for name in names):
+        data_file = DATA.file(args.data_name) if args.data_name else model_file
         of_worker = re.search(r"DataLoader worker process.*\n(\S.*)", str(error), re.DOTALL)
-        return f"{data_file} cannot make a batch: {of_worker[1].strip() if of_worker else said(error)}"
-    return f"it fails: {said(error)}" if own_code(error) else None
+        return f"{data_file} cannot make a batch: {of_worker[1].strip() if of_worker else describe_error(error)}"
+    return f"it fails: {describe_error(error)}" if own_code(error) else None
+
+
+def is_model(value: Any) -> bool:
+    """Return whether a value is a LightningModule."""
+    return isinstance(value, pl.LightningModule)
 
 
 def described(batch: Any) -> str:

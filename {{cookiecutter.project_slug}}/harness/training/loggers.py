@@ -1,111 +1,146 @@
-"""Loggers that write into the directory of a run, and go on in it where a checkpoint was written."""
+"""Loggers that write into the directory of a run, and continue there when the run resumes."""
 
 import csv
+from argparse import Namespace
 from collections.abc import Mapping
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+import torch
+from pytorch_lightning.core.saving import save_hparams_to_yaml
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from harness.errors import UsageError
-from harness.runs.files import whole_file
-from harness.runs.run import is_first_process
+from harness.files import whole_file
+from harness.runs.processes import is_first_process
+from harness.runs.run import Run
+
+RESUME_KEY = "resume"  # state that the harness adds to a checkpoint; its "logs" are the positions of loggers
 
 
-def build_loggers(names: str | bool | None, run_dir: Path, positions: Mapping[str, Any] | None = None) -> list[Logger]:
-    """Return the loggers of ``--logger``; they write into ``run_dir`` itself.
-
-    Args:
-        names: csv, tensorboard and wandb, with commas between them; true stands for csv.
-        run_dir: the directory of the run.
-        positions: of a run that goes on: where each had got. What was logged later is taken away when they begin.
+def build_loggers(args: Namespace, run: Run) -> list[Logger]:
+    """Return the loggers of ``--logger``; none yet for a run that resumes, whose loggers the callback BeginRun adds.
 
     Raises:
-        UsageError: the package of a logger is not installed.
+        UsageError: If the package of a logger is not installed.
     """
     build = {"csv": RunCSVLogger, "tensorboard": RunTensorBoardLogger, "wandb": RunWandbLogger}
-    chosen = names.split(",") if isinstance(names, str) else ["csv"] if names else []
+    chosen = args.logger.split(",") if isinstance(args.logger, str) else ["csv"] if args.logger else []
+    positions = run.checkpoint.get(RESUME_KEY, {}).get("logs") if run.resumes else None
     positions = positions if isinstance(positions, Mapping) else {}
     loggers: list[Logger] = []
     for name in dict.fromkeys(chosen):
         try:
-            loggers.append(build[name](run_dir, positions.get(build[name].__name__)))
+            loggers.append(build[name](run.dir, positions.get(build[name].__name__)))
         except ModuleNotFoundError as error:
             # Lightning names no module, but a remedy of its own; Python names one that the package itself lacks.
             reason = str(error) if error.name not in (None, name) else f"{name} is not installed"
-            raise UsageError(f'--logger {names}: {reason}: pip install -e ".[loggers]"') from error
+            raise UsageError(f'--logger {args.logger}: {reason}: pip install -e ".[loggers]"') from error
+    if run.resumes:  # they change files: not before the checkpoint is found to fit
+        run.loggers = loggers
+        return []
     return loggers
 
 
-class RunCSVLogger(CSVLogger):
-    """Writes metrics.csv.
+class RunCSVLogger(Logger):
+    """Writes metrics.csv and hparams.yaml.
 
     Args:
         run_dir: the directory of the run.
-        rows: of a run that goes on: how many to keep; None: all.
+        rows: rows to keep of an earlier part of the run; None: all.
     """
+
+    flush_every = 100  # steps
 
     def __init__(self, run_dir: Path, rows: int | None) -> None:
-        """Write into the directory itself."""
-        super().__init__(run_dir, name="", version="")
-        self._rows = rows
+        super().__init__()
+        self.run_dir, self.rows_to_keep = run_dir, rows
+        self.path = Path(run_dir, "metrics.csv")
+        self.columns: list[str] = []
+        self.new_rows: list[dict[str, Any]] = []
+        self.rows = 0  # in the file
+        self.is_open = False
+        self.hparams: dict[str, Any] = {}
 
     @property
-    def experiment(self) -> Any:
-        """Return the writer of the file."""
-        if self._experiment is None and is_first_process():
-            self._experiment = Writer(self.log_dir, self._rows)
-        return super().experiment
+    def name(self) -> str:
+        """The name of the logger, which is no part of its directory."""
+        return ""
 
-    def position(self) -> int:
-        """Return the number of rows."""
-        self.save()
-        return self.experiment.rows if is_first_process() else 0
+    @property
+    def version(self) -> str:
+        """The version of the logger, which is no part of its directory."""
+        return ""
 
+    @property
+    def save_dir(self) -> str:
+        """The directory of the run."""
+        return str(self.run_dir)
 
-class Writer(ExperimentWriter):
-    """Lightning's writer, which goes on in a file and is never without it while it adds a column.
+    def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Write the hyperparameters."""
+        self.hparams |= params if isinstance(params, Mapping) else vars(params)
+        if is_first_process():
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            save_hparams_to_yaml(self.run_dir / "hparams.yaml", self.hparams)
 
-    Args:
-        log_dir: folder of the file.
-        rows: how many to keep of those that are there; None: all.
-    """
-
-    def __init__(self, log_dir: str, rows: int | None) -> None:
-        """Keep the first rows of the file."""
-        super().__init__(log_dir)
-        self.rows = 0
-        if Path(self.metrics_file_path).is_file():
-            with open(self.metrics_file_path, newline="", encoding="utf-8", errors="replace") as file:
-                reader = csv.DictReader(line.replace("\0", "") for line in file)  # which Python 3.10 refuses
-                kept = list(islice(reader, rows if isinstance(rows, int) and rows >= 0 else None))
-                self.metrics_keys = list(reader.fieldnames or [])
-            self.rows = len(kept)
-            self._write(kept)
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add a row; it is written with the next 100."""
+        if not is_first_process():
+            return
+        values = {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in metrics.items()}
+        self.new_rows.append({**values, "step": len(self.new_rows) if step is None else step})
+        if step is not None and (step + 1) % self.flush_every == 0:
+            self.save()
 
     def save(self) -> None:
-        """Write the rows that are new."""
-        self.rows += len(self.metrics)
-        super().save()
+        """Write the new rows; while a column is added, the file is never missing."""
+        if not is_first_process() or not (self.new_rows or self.is_open):
+            return
+        if not self.is_open:
+            self._open()
+        columns = sorted({*self.columns, *(name for row in self.new_rows for name in row)})
+        if columns != self.columns:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            self.columns = columns
+            self._write(rows)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, fieldnames=self.columns).writerows(self.new_rows)
+        self.rows += len(self.new_rows)
+        self.new_rows = []
 
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    def finalize(self, status: str) -> None:
+        """Write the new rows."""
+        self.save()
+
+    def position(self) -> int:
+        """Return the number of rows, for a checkpoint."""
+        self.save()
+        return self.rows
+
+    def _open(self) -> None:
+        """Keep the first rows of a file that exists."""
+        self.is_open = True
+        rows: list[dict[str, Any]] = []
+        if self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
+                reader = csv.DictReader(line.replace("\0", "") for line in file)  # which Python 3.10 refuses
+                number = self.rows_to_keep
+                rows = list(islice(reader, number if isinstance(number, int) and number >= 0 else None))
+                self.columns = list(reader.fieldnames or [])
+        self.rows = len(rows)
         self._write(rows)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        with whole_file(Path(self.metrics_file_path)) as file:
+        with whole_file(self.path) as file:
             text = TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
-            writer = csv.DictWriter(text, fieldnames=self.metrics_keys)
+            writer = csv.DictWriter(text, fieldnames=self.columns)
             writer.writeheader()
             writer.writerows(rows)
             text.detach()
-
-    def _check_log_dir_exists(self) -> None:
-        """Leave what is there: the directory belongs to this run."""
 
 
 class RunTensorBoardLogger(TensorBoardLogger):
@@ -113,33 +148,23 @@ class RunTensorBoardLogger(TensorBoardLogger):
 
     Args:
         run_dir: the directory of the run.
-        sizes: of a run that goes on: bytes to keep of each of its files.
+        step: first step to log again, of a run that resumes: later events of its earlier part are purged.
     """
 
-    def __init__(self, run_dir: Path, sizes: Mapping[str, int] | None) -> None:
-        """Write into the directory itself."""
-        # A run that goes on has this first value already.
-        super().__init__(run_dir, name="", version="", default_hp_metric=sizes is None)
-        self._sizes = sizes
+    def __init__(self, run_dir: Path, step: int | None) -> None:
+        # A run that resumes has logged the default metric already.
+        purge = {} if not isinstance(step, int) else {"purge_step": step}
+        super().__init__(run_dir, name="", version="", default_hp_metric=not purge, **purge)
+        self.step = 0 if not isinstance(step, int) else step
 
-    @property
-    def experiment(self) -> Any:
-        """Return the writer of the events."""
-        if self._experiment is None and isinstance(self._sizes, dict) and is_first_process():
-            for path in Path(self.log_dir).glob("events.out.tfevents.*"):
-                if path.name in self._sizes:
-                    with path.open("rb+") as file:
-                        file.truncate(min(self._sizes[path.name], path.stat().st_size))
-                else:
-                    path.unlink()
-        return super().experiment
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics."""
+        super().log_metrics(metrics, step)
+        self.step = max(self.step, (step or 0) + 1)
 
-    def position(self) -> dict[str, int]:
-        """Return the size of each file."""
-        if not is_first_process():
-            return {}
-        self.experiment.flush()
-        return {path.name: path.stat().st_size for path in Path(self.log_dir).glob("events.out.tfevents.*")}
+    def position(self) -> int:
+        """Return the first step that is not logged yet, for a checkpoint."""
+        return self.step
 
 
 class RunWandbLogger(WandbLogger):
@@ -147,21 +172,20 @@ class RunWandbLogger(WandbLogger):
 
     Args:
         run_dir: the directory of the run.
-        run_id: of a run that goes on: what W&B calls it.
+        run_id: id at W&B of a run that resumes.
     """
 
     def __init__(self, run_dir: Path, run_id: str | None) -> None:
-        """Go on with the run of this id, if there is one."""
         super().__init__(save_dir=run_dir, name=run_dir.name, id=run_id, resume="allow")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics under their step, but for steps that W&B had before the run went on."""
+        """Log metrics under their step, but for steps that W&B had before the run resumed."""
         if step is None or not is_first_process():
             super().log_metrics(metrics, step)
         elif step >= self.experiment.starting_step:
-            # Its own count is ahead where a model has logged something itself; what is behind it would be lost.
+            # Its own count is ahead where a model has logged something itself; earlier steps would be dropped.
             self.experiment.log({**metrics, "trainer/global_step": step}, step=max(step, self.experiment.step))
 
     def position(self) -> str | None:
-        """Return the id."""
+        """Return the id, for a checkpoint."""
         return self.experiment.id if is_first_process() else None

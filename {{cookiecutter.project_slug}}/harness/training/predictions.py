@@ -1,4 +1,4 @@
-"""What a model predicts, written to a file."""
+"""The predictions of a model, written to a file."""
 
 import csv
 import io
@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.runs.files import whole_file
+from harness.errors import UsageError
+from harness.files import whole_file
 
 Column = np.ndarray[Any, Any]  # one row for each sample
 
 
-def write_predictions(batches: Sequence[Any], path: Path) -> None:
-    """Write the outputs of ``predict_step``, one row for each sample, in the order of the data.
+def write_predictions(batches: Sequence[Any], path: Path | str) -> str:
+    """Write the outputs of ``predict_step``, one row for each sample, in the order of the data; return the path.
 
     ``.csv`` has a column for each number of a sample: ``image_0``, ``image_1``, ... ``.npz`` and ``.pt`` keep the
     shapes. The file appears whole or not at all.
@@ -26,8 +27,9 @@ def write_predictions(batches: Sequence[Any], path: Path) -> None:
         path: a file that ends in .csv, .npz or .pt.
 
     Raises:
-        ValueError: a step returned something else.
+        UsageError: If a step returned something else.
     """
+    path = Path(path)
     columns = join([named(batch) for batch in batches])
     content = io.BytesIO()  # straight to a file, torch turns a full disk into a RuntimeError
     if path.suffix == ".pt":
@@ -38,6 +40,7 @@ def write_predictions(batches: Sequence[Any], path: Path) -> None:
         write_csv(columns, content)
     with whole_file(path) as file:
         file.write(content.getbuffer())
+    return str(path)
 
 
 def named(batch: Any) -> dict[str, Column]:
@@ -49,7 +52,7 @@ def named(batch: Any) -> dict[str, Column]:
     if not isinstance(batch, Mapping) or not all(
         isinstance(tensor, Tensor) and tensor.ndim for tensor in batch.values()
     ):
-        raise ValueError("predict_step must return a tensor [B, ...], or a dict of them: a row for each sample")
+        raise UsageError("predict_step must return a tensor [B, ...], or a dict of them: a row for each sample")
     # numpy has no bfloat16
     return {
         str(name): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
@@ -61,7 +64,7 @@ def join(batches: Sequence[dict[str, Column]]) -> dict[str, Column]:
     """Return the columns of all batches, one after the other."""
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else [])}
     if len({len(column) for column in columns.values()}) > 1:
-        raise ValueError("predict_step must return tensors with as many rows each")
+        raise UsageError("predict_step must return tensors with as many rows each")
     return columns
 
 

@@ -1,9 +1,10 @@
-"""What a terminal shows of a run: the layers of the model, the progress bar, and messages above it."""
+"""The terminal output of a run: the layers of the model, the progress bar, and messages above it."""
 
 import logging
 import re
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,42 +12,56 @@ from time import monotonic
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelSummary, TQDMProgressBar
 from pytorch_lightning.utilities.model_summary.model_summary import get_human_readable_count
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
+THREADS = torch.get_num_threads()  # torch's default
 INTERVAL = 0.2  # seconds between two drawings: one takes as long as several steps of a small net
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, drawn a few times a second; where there is no terminal, a line for each epoch."""
+    """Lightning's bar, drawn a few times a second; without a terminal, a line for each epoch."""
 
     BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} {bar} {remaining}{postfix}"  # three metrics fit into 80 columns
 
     def __init__(self) -> None:
-        """Look where the output goes."""
         super().__init__()
         self.on_terminal = sys.stdout.isatty()
         self.due = 0.0
 
     @property
     def is_enabled(self) -> bool:
-        """Return whether there are bars."""
+        """Whether there are bars."""
         return self.on_terminal and super().is_enabled
 
+    def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Draw the bar, if it is time or the epoch is over."""
+        if self._is_due(trainer.is_last_batch):
+            super().on_train_batch_end(trainer, *args, **kwargs)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Draw the bar, if it is time or the last batch of the loader is done."""
+        total = self.total_val_batches_current_dataloader
+        if self._is_due(batch_idx + 1 >= total):
+            super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show what the epoch came to."""
+        """Show the metrics of the epoch."""
         super().on_train_epoch_end(trainer, pl_module)
         if not self.on_terminal and trainer.is_global_zero:
             metrics = self.get_metrics(trainer, pl_module)
-            told = [f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float)]
-            print(f"epoch {trainer.current_epoch}:", ", ".join(told), flush=True)
+            texts = [f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float)]
+            print(f"epoch {trainer.current_epoch}:", ", ".join(texts), flush=True)
 
-    def _should_update(self, current: int, total: Any) -> bool:
+    def _is_due(self, is_last: bool) -> bool:
         now = monotonic()
-        if current != total and now < self.due:
+        if not is_last and now < self.due:
             return False
         self.due = now + INTERVAL
         return self.is_enabled
@@ -75,10 +90,9 @@ class Summary(ModelSummary):
 
 
 class RunMessages(logging.Filter):
-    """Leaves out of Lightning's log what nobody can act on, and names each checkpoint that is loaded once."""
+    """Filter that drops messages of Lightning that need no action, and names each loaded checkpoint once."""
 
     def __init__(self) -> None:
-        """Begin with no checkpoint named."""
         super().__init__()
         self.named: set[str] = set()
 
@@ -111,3 +125,16 @@ def messages_above_bars() -> Iterator[None]:
             yield
     finally:
         warnings.showwarning = before
+
+
+def set_up_process(args: Namespace) -> None:
+    """Set the number of CPU threads, and silence messages of Lightning that need no action."""
+    threads = args.num_threads or THREADS  # an earlier run of this process may have had another number
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory needs none
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # of a run that resumes
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not to test with it
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # also where a job is not wanted
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").filters[:] = [RunMessages()]

@@ -1,24 +1,22 @@
 """What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
 
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.loggers.utilities import _log_hyperparams
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 
 from harness.errors import UsageError
-from harness.lightning_2_6.loops import VALIDATION, EpochLoop, RunCallback, seed_by
+from harness.lightning_2_6.loops import VALIDATION, EpochLoop, seed_by
 from harness.lightning_2_6.metric_state import State, changed_metrics, read_metrics, restore_metrics
-from harness.runs.run import ERROR_FILE, METRICS_FILE, is_first_process, write_config, write_job
+from harness.training.boundaries import BoundaryCallback
+from harness.training.loggers import RESUME_KEY
 
-KEY = "resume"  # of what is kept, in a checkpoint
 SCHEDULED = {"lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum"}
 
 
-class Resume(RunCallback):
+class Resume(BoundaryCallback):
     """Keeps metrics under way, positions in log files and optimiser settings in checkpoints, and puts them back.
 
     Args:
@@ -48,7 +46,7 @@ class Resume(RunCallback):
         if states is None:
             states = changed_metrics(pl_module, self.fresh_metrics)
         own = {"results": save_results(trainer), "metrics": states}
-        checkpoint[KEY] = {
+        checkpoint[RESUME_KEY] = {
             "settings": self.settings,
             "should_stop": trainer.should_stop,
             "callback_metrics": dict(trainer.callback_metrics),
@@ -60,7 +58,7 @@ class Resume(RunCallback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take what is to be put back."""
-        self.saved = checkpoint.get(KEY, {})
+        self.saved = checkpoint.get(RESUME_KEY, {})
 
     def on_restored(self, trainer: pl.Trainer) -> None:
         """Put everything back.
@@ -80,7 +78,7 @@ class Resume(RunCallback):
         except UsageError:
             raise
         except Exception as error:
-            raise UsageError(f"the checkpoint is damaged: {KEY}: {type(error).__name__}: {error}") from error
+            raise UsageError(f"the checkpoint is damaged: {RESUME_KEY}: {type(error).__name__}: {error}") from error
 
     def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
         """Put back the metrics under way, also where a hook for the start of an epoch has reset them."""
@@ -145,31 +143,6 @@ class Resume(RunCallback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make random numbers in prediction a function of the seed."""
         seed_by(trainer, self.seed, VALIDATION)
-
-
-class RunFiles(RunCallback):
-    """Brings the files of a run's directory up to date, when all is found right and training begins.
-
-    Args:
-        flags: what config.yaml is to hold.
-        run_dir: the directory.
-        loggers: of a run that goes on; they take away what was logged after the checkpoint.
-    """
-
-    def __init__(self, flags: dict[str, Any], run_dir: Path, loggers: list[Logger]) -> None:
-        """Remember the arguments."""
-        self.flags, self.run_dir, self.loggers = flags, run_dir, loggers
-
-    def on_restored(self, trainer: pl.Trainer) -> None:
-        """Write and remove files."""
-        write_config(self.flags, self.run_dir)
-        write_job(self.run_dir)
-        if is_first_process():
-            for name in (METRICS_FILE, ERROR_FILE):
-                (self.run_dir / name).unlink(missing_ok=True)
-        if self.loggers:
-            trainer.loggers = self.loggers
-            _log_hyperparams(trainer)
 
 
 def plain_settings(group: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Run a program: its command line, errors in one line, exit status, signals, and the printed table."""
+
+import os
+import signal
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.cli.completion import complete
+from harness.cli.new import new
+from harness.cli.sources import BuildParser, parse_args
+from harness.errors import ModelError, RunError, Stopped, UsageError
+from harness.runs import signals
+from harness.runs.processes import is_first_process, job, mark_first, requeue, was_started_by_first
+
+Table = Mapping[str, float | str]
+
+
+def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Sequence[str] | None = None) -> None:
+    """Run the command line of a program, and print its table.
+
+    Args:
+        build_parser: returns the parser for words that name a model and data.
+        main: runs the command of the flags.
+        argv: the command line; by default that of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    complete(build_parser)
+    with ends_in_one_line():
+        if words[:1] == ["new"]:
+            new(words[1:])
+            return
+        table = main(parse_args(build_parser, words))
+        if is_first_process():
+            show(table)
+
+
+@contextmanager
+def ends_in_one_line() -> Iterator[None]:
+    """End the process with one line and an exit status for errors that the user can mend, and after a signal.
+
+    Raises:
+        SystemExit: With status 2 for wrong usage, 1 for other errors, 128 and more after a signal.
+    """
+    mark_first()
+    with signals.handled(follows=was_started_by_first()):
+        try:
+            yield
+        except UsageError as error:
+            fail(f"{' '.join(str(error).split())} (see {program()} --help)", status=2)
+        except RunError as error:
+            if isinstance(error, ModelError) and error.__cause__ is not None:
+                traceback.print_exception(error.__cause__)
+            if error.in_all_processes and was_started_by_first():
+                sys.exit(0)  # one process speaks for all
+            fail(error)
+        except Stopped as stopped:
+            ignore_signals()
+            if stopped.together and was_started_by_first():
+                sys.exit(0)  # Lightning kills all processes when one that it started has failed
+            if is_first_process():
+                print(f"{program()}: {stopped}", file=sys.stderr)
+                if stopped.name == "SIGUSR1" and job():
+                    print(f"{program()}: {requeue()}", file=sys.stderr)
+            raise
+        except ModuleNotFoundError as error:
+            if error.name not in ("pytorch_lightning", "torch"):
+                raise
+            fail(f"{error} (this project is installed by: pip install -e .)")
+        except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
+            fail(error)
+
+
+def fail(message: object, status: int = 1) -> None:
+    """Print an error in one line on stderr and exit."""
+    print(f"{program()}: error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def ignore_signals() -> None:
+    """Let no further signal interrupt the end of the process."""
+    for name in signals.NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def program() -> str:
+    """Return the name of the program."""
+    return Path(sys.argv[0]).name or os.path.basename(sys.executable)
+
+
+def show(table: Table) -> None:
+    """Print the results of a run, one a line."""
+    for name, value in table.items():
+        print(f"{name:<28}{value if isinstance(value, str) else format(value, '.4f')}")

@@ -1,0 +1,50 @@
+"""Hooks between batches, for what saves, stops or reports there."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class BoundaryCallback(pl.Callback):
+    """A callback with hooks that Lightning does not have.
+
+    The loops of ``harness.lightning_2_6`` call them; with Lightning's own loops ``PublicBoundaries`` does.
+    """
+
+    def on_restored(self, trainer: pl.Trainer) -> None:
+        """Called when all is restored from a checkpoint, if there is one, and no batch has run."""
+
+    def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
+        """Called when an epoch resumes in its middle, after the hooks for the start of an epoch."""
+
+    def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
+        """Called after each batch and after each epoch, when everything of it is done, validation included."""
+
+
+def call_hook(trainer: Any, name: str, *args: Any) -> None:
+    """Call a hook of the boundary callbacks."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, BoundaryCallback):
+            getattr(callback, name)(trainer, *args)
+
+
+class PublicBoundaries(pl.Callback):
+    """Calls the hooks of boundary callbacks from Lightning's own hooks."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call on_restored."""
+        call_hook(trainer, "on_restored")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Call on_boundary, before a validation that follows the batch."""
+        call_hook(trainer, "on_boundary", False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call on_boundary, after the validation at the end of an epoch."""
+        call_hook(trainer, "on_boundary", True)
+
+
+def in_mid_step(trainer: Any) -> bool:
+    """Return whether gradients of several batches are being summed: no checkpoint has these."""
+    done, every = trainer.fit_loop.batch_idx + 1, trainer.accumulate_grad_batches
+    return done % every != 0 and done < trainer.num_training_batches and not trainer.is_last_batch

@@ -1,0 +1,47 @@
+"""Checks of a run before training."""
+
+from argparse import Namespace
+from typing import Any
+
+from pytorch_lightning.utilities.model_helpers import is_overridden
+
+from harness.errors import UsageError
+from harness.found import DATA, MODELS, Declared
+from harness.runs.checkpoint_files import HPARAMS, is_plain, require_fit
+from harness.runs.run import Run
+from harness.trainer_args import notice
+from harness.training.steps import missing_step
+
+
+def check_run(args: Namespace, run: Run, model: Any, data: Any) -> None:
+    """Check that model and data can do the command, and that the checkpoint fits them.
+
+    Raises:
+        UsageError: If they cannot, or it does not.
+    """
+    if args.command == "fit":
+        warn_of_texts(MODELS.file(args.model_name), model, args)
+        if data is not None:
+            warn_of_texts(DATA.file(args.data_name), data, args)
+    elif reason := missing_step(args.command, args, model, data):
+        raise UsageError(f"{reason}, which {args.command} needs")
+    if run.ckpt_path and takes_exact_weights(model):
+        require_fit(run.checkpoint["state_dict"], model.state_dict(), args, run.checkpoint.get(HPARAMS[0], {}))
+
+
+def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
+    """Name the hyperparameters that a checkpoint will hold as text, and that no flag converts back."""
+    own = vars(Declared(file, type(module)).own_args(args))
+    for key, value in module.hparams.items():
+        if not is_plain(value) and key not in own:
+            notice(
+                f"{file}: checkpoints hold the hyperparameter {key} as text, since {type(value).__name__} is no plain "
+                f"type: save plain values of it, or leave it out with save_hyperparameters(ignore=[{key!r}])"
+            )
+
+
+def takes_exact_weights(model: Any) -> bool:
+    """Return whether a model takes the weights that it has now, and no others."""
+    return model.strict_loading and not any(
+        is_overridden(hook, model) for hook in ("configure_model", "on_load_checkpoint")
+    )
