@@ -33,15 +33,15 @@ TAKEN = {"torch", "lightning", "lightning_fabric", "pytorch_lightning", "torchme
 TAKEN |= {"yaml", "tensorboard", "wandb", "pytest", "mypy", "ruff", "types_pyyaml", "hatchling", "pip", "setuptools"}
 TAKEN |= {"optuna", "plotly", "matplotlib", "sqlalchemy", "tqdm", "cmaes", "scipy", "grpcio", "protobuf", "psycopg"}
 TAKEN |= {"hydra", "hydra_core", "omegaconf", "joblib", "submitit", "cloudpickle", "ray"}
+TAKEN |= {"harness"}  # a package of the project's own
 TAKEN |= {f"hydra_{launcher}_launcher" for launcher in ("joblib", "submitit", "ray")}
 TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 TAKEN |= {name.lower() for name in (*sys.stdlib_module_names, *keyword.kwlist)}
 
 # The files of sweeps: of each kind, of either, and of both together. A folder is named with a slash.
-OPTUNA = ["sweep_optuna.py", "harness/sweeps/reports.py", "harness/sweeps/optuna/", "docs/sweeps.md"]
-OPTUNA += ["tests/test_search_space.py"]
+OPTUNA = ["sweep_optuna.py", "harness/sweeps/optuna/", "docs/sweeps.md", "tests/test_search_space.py"]
 HYDRA = ["sweep_hydra.py", "conf/", "harness/sweeps/hydra/", "docs/hydra.md"]
-EITHER = ["harness/sweeps/", "harness/cli/words.py"]
+EITHER = ["harness/sweeps/"]
 BOTH = ["harness/sweeps/hydra/plugins/", "harness/sweeps/hydra/study.py"]
 # Which files are not written when an option has this value.
 UNCHOSEN: dict[str, dict[object, list[str]]] = {

@@ -5,6 +5,7 @@
 Both run in the same Python, in turns, so that a busy machine slows them alike. Exit status 1: the goal is missed.
 """
 
+import os
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -29,38 +30,50 @@ COMMANDS = {
     "`--model_name gan --help`": ["main.py", "--model_name", "gan", "--help"],
     "a wrong value": ["main.py", "--max_epochs", "many"],
     "an unknown flag": ["main.py", "--max_epoch", "3"],
-    "one TAB": ["main.py", "--complete", "--model_name", ""],
+    "one TAB": ["main.py"],
     "`--version`": ["main.py", "--version"],
     "Python alone, `-c pass`": ["-c", "pass"],
+}
+TYPED = "python main.py --model_name "
+ANSWER = "completions"  # the file that argcomplete writes to
+TAB = {  # the variables that a shell sets at a TAB
+    "_ARGCOMPLETE": "2",  # words before the arguments
+    "_ARGCOMPLETE_STDOUT_FILENAME": ANSWER,
+    "COMP_LINE": TYPED,
+    "COMP_POINT": str(len(TYPED)),
 }
 TEXT = """
 `python benchmarks/command_line.py --rounds {rounds}`: wall time of a whole process, median of {rounds} and range,
 on {machine}.
 LightningCLI has a small model and a data module from Lightning's demos; `main.py` is that of a baked project, with the
-model `mnist` and the data `digits`.
+model `mnist` and the data `digits`. A TAB after `--model_name ` is what a shell runs for it, with argcomplete.
 
-| command | ms | LightningCLI takes so many times as long | lines |
+| command | ms | LightningCLI takes so many times as long | lines or completions |
 |---|---|---|---|
 {rows}
 """
 
 
-def seconds(argv: list[str], project: Path) -> tuple[float, int]:
-    """Return the wall time of a command, and how many lines it prints."""
+def seconds(name: str, project: Path) -> tuple[float, int]:
+    """Return the wall time of a command, and the number of lines, or of completions, that it prints."""
+    environment = os.environ | (TAB if name == "one TAB" else {})
+    command, answer = [sys.executable, *COMMANDS[name]], project / ANSWER
+    answer.unlink(missing_ok=True)
     start = perf_counter()
-    result = subprocess.run([sys.executable, *argv], cwd=project, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment)
     taken = perf_counter() - start
     if result.returncode not in (0, 2):
         sys.exit(result.stderr)
-    return taken, len((result.stdout + result.stderr).splitlines())
+    completions = answer.read_text().split("\v") if answer.exists() else []
+    return taken, len((result.stdout + result.stderr).splitlines() + completions)
 
 
 def measure(project: Path, rounds: int) -> dict[str, tuple[list[float], int]]:
     """Return the times of each command, one a round after a first that warms the caches, and its number of lines."""
     taken: dict[str, tuple[list[float], int]] = {}
     for number in range(rounds + 1):
-        for name, argv in COMMANDS.items():
-            time, lines = seconds(argv, project)
+        for name in COMMANDS:
+            time, lines = seconds(name, project)
             taken[name] = ([*taken[name][0], time] if number > 1 else [time], lines)
     return taken
 

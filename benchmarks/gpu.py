@@ -110,14 +110,14 @@ def raw_loop(args: Any) -> list[float]:
     import torch
     from torch.nn import functional as F
 
-    from harness import found as modules
-    from train import compile_model
+    from harness.found import DATA, MODELS
+    from harness.training.compiling import compile_layers
 
     device = torch.device("cuda" if args.accelerator == "gpu" else "cpu")
-    model: Any = modules.build("models", args.model_name, args).to(device)
+    model: Any = MODELS.build(args.model_name, args).to(device)
     if args.compile:
-        compile_model(model, args)
-    data: Any = modules.build("data", args.data_name, args)
+        compile_layers(model)
+    data: Any = DATA.build(args.data_name, args)
     x, y = data.load()["train"]
     home = device if args.data_on_device else torch.device("cpu")
     x, y = x.to(home), y.to(home)
@@ -142,12 +142,10 @@ def raw_loop(args: Any) -> list[float]:
 
 def own_loop(args: Any) -> list[float]:
     """Return the seconds of each epoch of a run."""
-    from harness.runs.run import opened_run_dir
     from train import train
 
     watch = stopwatch()
-    with opened_run_dir(args) as run_dir:
-        train(args, run_dir, callbacks=[watch])
+    train(args, callbacks=[watch])
     taken: list[float] = watch.taken
     return taken
 
@@ -164,11 +162,8 @@ def seconds(loop: str, net: str, accelerator: str, images: int, project: Path) -
 def measure(loop: str, result: str, *words: str) -> None:
     """Write the seconds of an epoch with each of the settings into a file."""
     sys.path.insert(0, os.getcwd())
-    from lean_imports import import_lightning
-
     from main import parse_args
 
-    import_lightning()
     taken = {}
     for setting, more in SETTINGS.items():
         common = ["--devices", "1", "--data_name", "images", "--max_epochs", str(EPOCHS)]

@@ -159,15 +159,12 @@ def tutorial(batch_size: int) -> list[float]:
 def ours(batch_size: int) -> list[float]:
     """Return the seconds of each epoch of the project in the working directory."""
     sys.path.insert(0, os.getcwd())
-    from harness.runs.run import opened_run_dir
     from main import parse_args
     from train import train
 
     watch = stopwatch()
     words = ["--data_name", "images", "--max_epochs", str(EPOCHS), "--batch_size", str(batch_size)]
-    args = parse_args([*words, *os.environ.get("FLAGS", "").split()])
-    with opened_run_dir(args) as run_dir:
-        train(args, run_dir, callbacks=[watch])
+    train(parse_args([*words, *os.environ.get("FLAGS", "").split()]), callbacks=[watch])
     taken: list[float] = watch.taken
     return taken
 

@@ -13,6 +13,8 @@ else:
     import tomli as tomllib
 
 __all__ = ["tomllib"]
+# Tests run on every core already: threads of torch that wait for each other make them many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
@@ -27,6 +29,11 @@ def popen(command, **kwargs):
     finally:
         for signum in ignored:
             signal.signal(signum, signal.SIG_IGN)
+
+
+def missing_server(reason):
+    """Skip a test for the lack of a server; or fail it, where CI has said that every server is there."""
+    (pytest.fail if os.environ.get("LIT_REQUIRE_SERVERS") == "1" else pytest.skip)(reason)
 
 
 class Project:

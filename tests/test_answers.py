@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment
 
 from lit_template import LONGEST_SLUG, TAKEN, as_slug, complaint
 from tests.conftest import ROOT, TEMPLATE, cookiecutter, tomllib
@@ -33,7 +34,7 @@ ORDINARY = [
     "{{ 7 * 7 }} {# gone #} # {% if false %} {% raw %}",
     "{{ cookiecutter.project_name }}",
     "{{cookiecutter.project_slug}}",
-    "sweeps/claims.py",
+    "harness/sweeps/optuna/claims.py",
     "${HOME} $(id) `id` ; | > < * ? ~ !",
     "%s %(name)s {0} {name}",
     '"""',
@@ -50,7 +51,7 @@ REFUSED = [
     ),
     *(
         ("project_slug", text)
-        for text in ("torch", "pytorch-lightning", "optuna", "json", "class", "none", "nul", "com1")
+        for text in ("torch", "harness", "pytorch-lightning", "optuna", "json", "class", "none", "nul", "com1")
     ),
     *(("description", text) for text in ("two\nlines", "", " ", "bell \a", "tab\t", "\x7f", "\u202eright to left")),
     *(("author_name", text) for text in ("two\nlines", "\r", "line\u2028separator", "half \udc80")),
@@ -93,6 +94,13 @@ def test_an_answer_that_cannot_work_is_refused_in_one_line(prompt, value, tmp_pa
     if prompt == "project_slug":
         suggestion = line.split("such as ")[-1]
         assert complaint({"project_slug": suggestion}) is None
+
+
+def test_the_code_that_is_typed_is_live(tmp_path, monkeypatch):
+    """The control of the test below: where Jinja renders it, it runs."""
+    monkeypatch.chdir(tmp_path)
+    Environment().from_string(CODE).render()
+    assert (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("prompt", TEXTS)
@@ -164,7 +172,10 @@ def test_files_of_the_users_own_stay(tmp_path):
     """Also where a project is baked over them with fewer options."""
     assert cookiecutter("--no-input", "sweeps=both", home=tmp_path, cwd=tmp_path).returncode == 0
     project = tmp_path / "my-lightning-project"
-    own = [project / name for name in ("sweeps/mine.py", "conf/experiment/mine.yaml", "models/mine.py", "notes.txt")]
+    own = [
+        project / name
+        for name in ("harness/sweeps/mine.py", "conf/experiment/mine.yaml", "models/mine.py", "notes.txt")
+    ]
     for path in own:
         path.write_text("mine")
     again = cookiecutter("--no-input", home=tmp_path, cwd=tmp_path)

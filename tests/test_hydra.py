@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.conftest import popen
+from tests.conftest import missing_server, popen
 from tests.slurm_node import slurm_node, why_not
 
 SHORT = ("max_epochs=2", "limit_train_batches=5", "limit_val_batches=2", "limit_test_batches=2")
@@ -213,8 +213,9 @@ def test_where_a_sweeper_does_not_tell_its_jobs_beforehand_rows_stay_true(projec
     require_true_rows(tmp_path / "many")
 
 
-@pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm")
 def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
+    if reason := why_not():
+        missing_server(reason)
     with slurm_node(tmp_path / "slurm") as environment:
         job = ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2")
         argv = ["-m", *SHORT, *job, "model_name=mnist", "max_epochs=1,-3", "hydra.sweep.dir=many"]

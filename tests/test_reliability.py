@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from harness.contracts import same
 from tests.conftest import popen
 
 QUIET = ("--enable_progress_bar", "no", "--enable_model_summary", "no")
@@ -21,6 +23,14 @@ MNIST = ("--layer_1_dim", "600", "--layer_2_dim", "300", "--max_epochs", "3", "-
 GAN = ("--model_name", "gan", "--encoder_layers", "2", "--max_epochs", "3", "--limit_val_batches", "2")
 OFTEN = ("--save_every_n_train_steps", "2", "--log_every_n_steps", "1")
 DDP = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp")
+
+
+def wait_until(ready, process):
+    """Wait for something that a process does; fail if it does not within two minutes."""
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < deadline, f"nothing happened within two minutes: {process.text()}"
+        time.sleep(0.005)
 
 
 class Process:
@@ -41,13 +51,13 @@ class Process:
             )
 
     def wait_for_checkpoint(self, newer_than=0.0):
-        """Wait until this run has written a checkpoint, or is over."""
-        deadline = time.monotonic() + 120
-        while self.popen.poll() is None and time.monotonic() < deadline:
-            written = [path.stat().st_mtime for path in self.cwd.glob("runs/*/checkpoints/last.ckpt")]
-            if written and max(written) > newer_than:
-                return
-            time.sleep(0.005)
+        """Wait until this run has written a checkpoint, or has finished."""
+
+        def written():
+            times = [path.stat().st_mtime for path in self.cwd.glob("runs/*/checkpoints/last.ckpt")]
+            return self.popen.poll() is not None or max(times, default=0.0) > newer_than
+
+        wait_until(written, self)
 
     def kill(self, signum, *, group=False):
         """Send a signal, wait for the end, and return the exit status."""
@@ -66,11 +76,11 @@ class Process:
 
 
 @pytest.fixture
-def start(project, tmp_path):
-    """Return a function that starts main.py in the background; what still runs at the end is killed."""
+def start_in(tmp_path):
+    """Return a function that starts main.py of a project in the background; what still runs at the end is killed."""
     started = []
 
-    def start_run(*argv, cwd=tmp_path, **environment):
+    def start_run(project, *argv, cwd=tmp_path, **environment):
         started.append(Process(project, cwd, *argv, **environment))
         return started[-1]
 
@@ -79,6 +89,12 @@ def start(project, tmp_path):
         if process.popen.poll() is None:
             os.killpg(process.popen.pid, signal.SIGKILL)
             process.popen.wait()
+
+
+@pytest.fixture
+def start(project, start_in):
+    """Return a function that starts main.py of the default project in the background."""
+    return partial(start_in, project)
 
 
 @pytest.fixture(scope="session")
@@ -95,16 +111,6 @@ def whole(project, tmp_path_factory):
         return made[argv]
 
     return whole_run
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 def the_run(cwd):
@@ -169,7 +175,7 @@ SLOW_STORMS = [
 )
 def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_been(start, whole, tmp_path, argv, kills):
     killed = killed_again_and_again(start, tmp_path, argv, kills=kills, seed=kills)
-    assert killed >= 2
+    assert killed == kills
     run = the_run(tmp_path)
     assert_equal_to_the_bit(run, whole(*argv))
     assert not list(run.rglob("*.part")) + list(run.rglob("*.tmp"))
@@ -194,7 +200,7 @@ def test_a_signal_saves_and_says_so(start, whole, tmp_path, name, status, group)
     last = the_run(tmp_path).relative_to(tmp_path) / "checkpoints" / "last.ckpt"
     # Workers that die of it may leave a traceback, and write it at the same time.
     assert process.text().count("stopped by") == 1
-    assert f"main.py: stopped by {name}, and saved: --ckpt_path {last} goes on\n" in process.text()
+    assert f"main.py: stopped by {name}, checkpoint saved: resume with --ckpt_path {last}\n" in process.text()
     assert 'main.py", line' not in process.text()
     again = start("--ckpt_path", str(last))
     assert again.wait() == 0, again.text()
@@ -213,12 +219,37 @@ def test_a_process_of_these_tests_takes_signals_that_the_tests_ignore():
             signal.signal(signum, handler)
 
 
-def test_a_signal_before_training_and_after_it_stops_at_once(start, tmp_path):
+def test_a_signal_before_training_stops_at_once(start, tmp_path):
     process = start(*MNIST)
-    time.sleep(1.5)  # torch is being imported
+    maps = Path(f"/proc/{process.popen.pid}/maps")
+    wait_until(lambda: "libtorch" in maps.read_text(), process)  # torch is being imported
     assert process.kill(signal.SIGINT, group=True) == 130
     assert "Traceback" not in process.text()
     assert not list(tmp_path.glob("runs/*"))
+
+
+TESTED_FOR_LONG = """
+import time
+from pathlib import Path
+
+from models.my_model import MyModel
+
+
+class Net(MyModel):
+    def on_test_start(self):
+        Path("tested").touch()
+        time.sleep(100)
+"""
+
+
+def test_a_signal_after_training_stops_at_once(bake, start_in, tmp_path):
+    project = bake(project_slug="tested-for-long", example_models=False)
+    (project.path / "models" / "net.py").write_text(TESTED_FOR_LONG)
+    process = start_in(project, "--model_name", "net", "--max_epochs", "1", "--limit_train_batches", "2")
+    wait_until((tmp_path / "tested").exists, process)
+    assert process.kill(signal.SIGINT, group=True) == 130
+    assert "Traceback" not in process.text()
+    assert torch.load(the_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_slurm_requeues_a_job_which_goes_on_by_itself(start, whole, tmp_path):

@@ -26,8 +26,8 @@ from harness.found import ROOT
 from harness.runs import signals
 from harness.sweeps.hydra import configs
 from harness.sweeps.hydra.errors import errors_in_one_line
-from harness.sweeps.hydra.table import Remember, show_table
 from harness.sweeps.hydra.launched import LAUNCHING
+from harness.sweeps.hydra.table import Remember, show_table
 from main import build_parser
 
 configs.register()

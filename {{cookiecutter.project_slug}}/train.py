@@ -37,7 +37,7 @@ def build(args: Namespace, run: Run, callbacks: Sequence[pl.Callback] = ()) -> t
     trainer = Trainer.from_argparse_args(
         args,
         default_root_dir=run.dir,
-        logger=build_loggers(args, run),
+        logger=build_loggers(args, run) or False,
         callbacks=[*build_callbacks(args, run, model, data), *callbacks],
         plugins=[CheckpointFiles(run.flags)],  # written atomically, loaded without running code, flags inside
         enable_checkpointing=args.command == "fit" and args.enable_checkpointing,

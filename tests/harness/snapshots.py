@@ -1,8 +1,6 @@
-"""Copies of a run's directory as a kill would leave it, and when two checkpoints are the same."""
+"""Copies of a run's directory, as a kill would leave it."""
 
 import shutil
-
-import torch
 
 from harness.training.boundaries import BoundaryCallback, in_mid_step
 from harness.training.checkpoints import Last
@@ -20,13 +18,3 @@ class Snapshots(BoundaryCallback):
         next(callback for callback in trainer.callbacks if isinstance(callback, Last)).save(trainer)
         shutil.copytree(trainer.default_root_dir, f"snapshots/{self.number:02}")
         self.number += 1
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other

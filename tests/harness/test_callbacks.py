@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_utilities.core.imports import RequirementCache
-from program import main
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
 
 from harness.errors import UsageError
+from harness.runs.run import open_run
 from main import parse_args
+from tests.harness.program import main
 from train import build, evaluate, train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -172,9 +173,15 @@ def test_the_norm_of_the_gradients_is_logged():
     assert float(largest[0]["grad_norm"]) < norms[0]
 
 
+def built_trainer(argv):
+    args = parse_args(argv)
+    with open_run(args, "run") as run:
+        return build(args, run)[2]
+
+
 def test_the_summary_has_the_depth_asked_for():
     shown = ["--model_name", "my_model", "--model_summary_depth", "3"]
-    _, _, trainer = build(parse_args(shown), Path("run"))
+    trainer = built_trainer(shown)
     (summary,) = [callback for callback in trainer.callbacks if isinstance(callback, ModelSummary)]
     assert summary._max_depth == 3
 
@@ -195,7 +202,7 @@ def test_loggers_write_into_the_directory_of_the_run(names, files):
         pytest.importorskip("tensorboard")
     train(parse_args([*SHORT, "--max_epochs", "1", "--logger", names]), Path("run"))
     found = {path.name.split(".out.tfevents")[0] for path in Path("run").iterdir() if path.is_file()}
-    assert found - {"config.yaml", "hparams.yaml", "metrics.json"} == files
+    assert found - {".lock", "config.yaml", "hparams.yaml", "metrics.json"} == files
 
 
 def test_wandb_logs_without_a_network(monkeypatch):
@@ -244,7 +251,7 @@ def test_a_logger_whose_package_lacks_another_names_that(monkeypatch, capsys):
 
 def test_the_bar_is_redrawn_as_often_as_asked_for():
     shown = ["--model_name", "my_model", "--progress_bar_refresh_rate", "7"]
-    _, _, trainer = build(parse_args(shown), Path("run"))
+    trainer = built_trainer(shown)
     assert trainer.progress_bar_callback.refresh_rate == 7
 
 
@@ -257,7 +264,7 @@ def test_batch_size_and_learning_rate_are_found():
 
 def test_barebones_takes_no_logger_and_keeps_nothing():
     train(parse_args([*SHORT, "--max_epochs", "1", "--barebones"]), Path("run"))
-    assert sorted(path.name for path in Path("run").iterdir()) == ["config.yaml", "metrics.json"]
+    assert sorted(path.name for path in Path("run").iterdir()) == [".lock", "config.yaml", "metrics.json"]
 
 
 @pytest.fixture
@@ -267,7 +274,7 @@ def no_validation(monkeypatch):
 
 def test_without_validation_what_monitors_it_is_named(no_validation, monkeypatch, capsys):
     run("--max_epochs", "1")
-    said = "best.ckpt is not written: it goes by val_loss, and data/digits.py has no val_dataloader"
+    said = "best.ckpt is not written: it monitors val_loss, and data/digits.py has no val_dataloader"
     assert said in capsys.readouterr().err
     assert checkpoints() == ["last.ckpt"]
     run("--max_epochs", "1", "--monitor", "train_loss")

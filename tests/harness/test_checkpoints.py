@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program import main
 
 from harness import found
+from harness.contracts import same
 from harness.errors import UsageError
-from harness.found import DATA, MODELS
+from harness.found import MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
 from main import parse_args
 from models.my_model import MyModel
+from tests.harness.program import main
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -25,7 +26,7 @@ LIMITS = ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_tes
 SHORT = [*QUIET, "--model_name", "my_model", *LIMITS, "--max_epochs", "1"]
 LAST = "run/checkpoints/last.ckpt"
 PROJECT = found.ROOT
-DATA = PROJECT / "data"
+DATA_DIR = PROJECT / "data"
 MY_MODEL = (found.ROOT / "models" / "my_model.py").read_text()
 
 
@@ -46,6 +47,11 @@ def refused(capsys, *argv):
     return line
 
 
+def let_files_be_imported(monkeypatch):
+    """Read flags from the classes, which a test changes, not from their files."""
+    monkeypatch.setattr("harness.found.read_declaration", lambda path, module: 1 / 0)
+
+
 @pytest.fixture
 def run():
     train(parse_args(SHORT), Path("run"))
@@ -63,9 +69,7 @@ def flags(monkeypatch):
             return parser
 
         monkeypatch.setattr(MyModel, "add_model_specific_args", staticmethod(add_model_specific_args))
-        monkeypatch.setattr(
-            found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
-        )
+        let_files_be_imported(monkeypatch)
 
     return declare
 
@@ -274,9 +278,7 @@ def test_fast_dev_run_is_never_the_newest_run(number, capsys):
 @pytest.mark.parametrize("is_over", [True, False])
 def test_without_a_monitor_a_run_says_what_can_be_monitored(is_over, monkeypatch, capsys):
     monkeypatch.delattr(MyModel, "monitor")
-    monkeypatch.setattr(
-        found.Folder, "__getitem__", lambda folder, name: Declared(folder.file(name), folder.load(name))
-    )
+    let_files_be_imported(monkeypatch)
     main(SHORT)
     shown = capsys.readouterr()
     named = "it is written where a metric is monitored: fit with --monitor val_accuracy or val_loss or train_loss"
@@ -304,7 +306,7 @@ def test_hyperparameters_that_become_text_are_named(root, capsys):
     text = f"{before}self.save_hyperparameters(dict(vars(hparams), config=Config())){after}"
     (root / "models" / "with_config.py").write_text(text)
     for name in ("digits.py", "digits.npz"):
-        shutil.copy(DATA / name, root / "data")
+        shutil.copy(DATA_DIR / name, root / "data")
     main([*QUIET, *LIMITS, "--max_epochs", "1"])
     notice = "models/with_config.py: checkpoints hold the hyperparameter config as text, since Config is no plain type"
     assert capsys.readouterr().err.count(notice) == 1
@@ -359,16 +361,6 @@ def test_what_is_no_file_of_ours_is_refused(name, capsys):
         assert stop.value.code == 2
         assert f"--ckpt_path {name}" in capsys.readouterr().err.splitlines()[-1]
     assert not Path("runs").exists()
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and one == other
 
 
 def test_no_bit_can_flip_unseen(run):

@@ -1,23 +1,33 @@
 """What a TAB completes."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import argcomplete
 import pytest
-from program import main
 
 from harness import found
-from harness.cli.completion import SCRIPTS
 from harness.found import DATA, MODELS
 
 
 @pytest.fixture
-def complete(capsys):
-    """Return what the last word of a command line can become."""
+def complete(tmp_path):
+    """Return what the last word of a command line can become, as argcomplete answers a shell."""
 
     def completed(line):
-        main(["--complete", *line.split(" ")])
-        return capsys.readouterr().out.split()
+        line, answer = f"python main.py {line}", tmp_path.with_name("answer")
+        asked = {
+            "_ARGCOMPLETE": "2",  # words before the arguments
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+            "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+        }
+        command = [sys.executable, str(found.ROOT / "main.py")]
+        subprocess.run(command, env=os.environ | asked, check=True, timeout=60)
+        return [word.strip() for word in answer.read_text().split("\v") if word]
 
     return completed
 
@@ -59,23 +69,16 @@ def test_a_wrong_line_is_completed_all_the_same(complete):
     assert complete("--max_epochs x --see") == ["--seed"]
 
 
-@pytest.mark.parametrize("shell", SCRIPTS)
-def test_the_script_names_this_project(shell, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--completion", shell])
-    assert stop.value.code == 0
-    assert str(found.ROOT / "main.py") in capsys.readouterr().out
-
-
 def test_bash_asks():
-    script = """
-        source <(PYTHON main.py --completion bash)
-        COMP_WORDS=(PYTHON ./main.py --model_name my_); COMP_CWORD=3
-        _complete_main_py
-        echo "${COMPREPLY[@]}"
-        COMP_WORDS=(PYTHON args.py --model_name my_); COMPREPLY=()
-        _complete_main_py
-        echo "${COMPREPLY[@]}"
-    """.replace("PYTHON", sys.executable)
-    result = subprocess.run(["bash", "-c", script], cwd=found.ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout == "my_model\n\n"
+    """`python main.py`, as the global completion of argcomplete asks it, and ./main.py, registered by name."""
+    scripts = Path(sys.executable).parent
+    script = f"""
+        PATH="{scripts}:$PATH" COMP_TYPE=9
+        source {Path(argcomplete.__file__).parent}/bash_completion.d/_python-argcomplete
+        COMP_LINE="python main.py --model_name my_" COMP_POINT=31 COMP_CWORD=3
+        COMP_WORDS=(python main.py --model_name my_)
+        _python_argcomplete_global python
+        echo "${{COMPREPLY[@]}}"
+    """
+    result = subprocess.run(["bash", "-c", script], cwd=found.ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == ["my_model"], result.stderr

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program import main
+
+from tests.harness.program import main
 
 mnist = pytest.importorskip("data.mnist", reason="data/mnist.py is gone")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import main
 
 from harness import found
 from harness.errors import RunError
 from harness.training.explain import described
 from main import parse_args
+from tests.harness.program import main
 from train import train
 
 DATA = found.ROOT / "data"

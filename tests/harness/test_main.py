@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import main
 from pytorch_lightning import Callback
 
 from harness import found
 from harness.found import DATA
 from main import parse_args
+from tests.harness.program import main
 from train import train
 
+PROJECT = found.ROOT
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
 
 
@@ -139,6 +140,18 @@ def test_a_wrong_first_word_lists_those_that_there_are(word, hint, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     expected = f"error: {word!r} is no command: the first word may be fit, validate, test, predict or new{hint} (see "
     assert expected in line
+
+
+def test_a_flag_of_another_model_is_named_with_it(root, capsys):
+    text = (PROJECT / "models" / "my_model.py").read_text()
+    (root / "models" / "mine.py").write_text(text)
+    (root / "models" / "other.py").write_text(text.replace("learning_rate", "width"))
+    (root / "data" / "some.py").write_text((PROJECT / "data" / "my_data.py").read_text())
+    Path("own.yaml").write_text("width: 1\n")
+    for argv, where in ((["--width", "1"], ""), (["--config", "own.yaml"], "own.yaml: ")):
+        with pytest.raises(SystemExit):
+            main(["--model_name", "mine", *argv])
+        assert f"error: {where}--width is a flag of model other, not mine" in capsys.readouterr().err
 
 
 def test_flags_that_do_not_fit_the_data_are_answered_in_one_line(capsys):
@@ -315,11 +328,12 @@ def test_fit_goes_on_from_a_checkpoint(capsys):
 
 @pytest.mark.parametrize(
     "argv",
-    [["--help"], ["--version"], ["--help_all"], ["--max_epochs", "x"], ["--complete", "--model_name", ""]],
+    [["--help"], ["--version"], ["--help_all"], ["--max_epochs", "x"], ["--no_such_flag"]],
     ids=" ".join,
 )
 def test_torch_is_not_imported_before_the_command_line_is_found_right(argv):
-    script = f"import main, sys\ntry: main.main({argv})\nexcept SystemExit: pass\n"
+    script = f"import main, sys\nfrom harness import app\ntry: app.run(main.build_parser, main.main, {argv})\n"
+    script += "except SystemExit: pass\n"
     script += "print('torch' in sys.modules, file=sys.stderr)"
     result = subprocess.run(
         [sys.executable, "-c", script],

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from program import main
 
 from harness import found
 from harness.cli.new import class_name
 from harness.found import MODELS
 from main import parse_args
+from tests.harness.program import main
 from train import train
 
 PROJECT = found.ROOT

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.errors import UsageError
 from harness.training.predictions import write_predictions
 
 BATCHES = [
@@ -49,6 +50,6 @@ def test_tensors_without_a_name_get_one(batch, header):
     "batch", [None, "text", torch.tensor(1.0), {"a": 1}, {"a": torch.zeros(2), "b": torch.zeros(3)}], ids=str
 )
 def test_what_is_no_table_is_refused(batch):
-    with pytest.raises(ValueError, match="predict_step must return"):
+    with pytest.raises(UsageError, match="predict_step must return"):
         write_predictions([batch], Path("p.csv"))
     assert not Path("p.csv").exists()

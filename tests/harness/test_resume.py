@@ -2,16 +2,18 @@
 
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from program import main
-from snapshots import Snapshots, same
 
 from harness import found
+from harness.contracts import same
 from harness.errors import UsageError
 from main import parse_args
+from tests.harness.program import main
+from tests.harness.snapshots import Snapshots
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -177,6 +179,7 @@ def test_tensorboard_goes_on_without_a_value_twice_or_missing(exacting):
         last = snapshot / "checkpoints" / "last.ckpt"
         shutil.copytree(snapshot, "longer")
         train(parse_args(["--ckpt_path", "longer/checkpoints/last.ckpt", "--max_epochs", "2"]), Path("longer"))
+        time.sleep(1)  # TensorBoard orders files by the second of their start
         shutil.copytree("longer", snapshot, dirs_exist_ok=True)  # logs go beyond the checkpoint, as after a kill
         shutil.rmtree("longer")
         train(parse_args(["--ckpt_path", str(last), "--max_epochs", "3"]), snapshot)

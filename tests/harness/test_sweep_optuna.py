@@ -13,12 +13,14 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.storages import InMemoryStorage
+from sweep_program import main
+from sweep_program import read as read_command_line
 
 from harness import found as modules
 from harness.sweeps.optuna.definition import UNCOUNTED
-from sweep_optuna import main, read_command_line
 
 MODEL = ("--model_name", "my_model")
+FIXED = ("fixed", "method", "stop")
 SHORT = ("--max_epochs", "2", "--limit_train_batches", "3", "--limit_val_batches", "2", "--accelerator", "cpu")
 
 
@@ -47,12 +49,17 @@ SHORT = ("--max_epochs", "2", "--limit_train_batches", "3", "--limit_val_batches
         ),
         ("--search data_name=digits,my_data", "--data_name cannot be searched: give it"),
         ("--search test_after_fit=yes,no", "--test_after_fit cannot be searched: give it"),
-        ("--learning_rate 0.1", "there is nothing to search: learning_rate are held, as given"),
-        ("--search_only", "there is nothing to search; name it, as in --search learning_rate=1e-4..1e-1:log"),
+        ("--learning_rate 0.1", "nothing is left to search: --learning_rate is given; name a flag with"),
+        ("--search_only", "nothing is left to search; name a flag with --search learning_rate=1e-4..1e-1:log"),
         ("--sampler grid", "--sampler grid needs values, not a range: --search learning_rate=VALUE,VALUE"),
         ("--sampler best", "--sampler: 'best' is not one of tpe, random"),
+        ("--sampler tpe:nothing=3", "--sampler: tpe has no option 'nothing', but consider_prior"),
+        ("--sampler tpe:n_startup_trials=x", "n_startup_trials=x: it takes int"),
+        ("--sampler tpe:multivariate", "'multivariate' is not of the form OPTION=VALUE"),
+        ("--pruner median:warmup=-1", "Number of warmup steps cannot be negative"),
+        ("--pruner median:n_=1", "median has no option 'n_', but n_startup_trials, n_warmup_steps, interval_steps"),
         ("--pruner best", "--pruner: 'best' is not one of median, hyperband"),
-        ("--direction up", "'up' is neither minimize nor maximize"),
+        ("--direction up", "'up' is not minimize or maximize"),
         ("--monitor train_loss", "--monitor train_loss needs --direction"),
         ("--monitor test_loss --direction minimize", "test_loss is a metric of test: choose by validation, as in"),
         ("--monitor val_loss,acc/test --direction minimize,maximize", "acc/test is a metric of test"),
@@ -82,14 +89,11 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(words, message
     assert not list(Path().iterdir())
 
 
-def test_a_config_file_is_of_main_too(capsys):
-    """The line that repeats a trial names it, so it holds no flag of the sweep."""
-    Path("base.yaml").write_text("max_epochs: 1\nn_trials: 3\n")
-    with pytest.raises(SystemExit):
-        main([*MODEL, "--config", "base.yaml"])
-    assert "--n_trials is not main.py's, which reads the same --config: give it as a flag" in capsys.readouterr().err
-    Path("base.yaml").write_text("max_epochs: 1\n")
-    assert read_command_line([*MODEL, "--config", "base.yaml", "--n_trials", "3"]).n_trials == 3
+def test_a_config_file_may_have_flags_of_a_sweep():
+    Path("base.yaml").write_text("max_epochs: 1\nn_trials: 3\nsearch: [batch_size=8..16]\n")
+    sweep = read_command_line([*MODEL, "--config", "base.yaml"])
+    assert (sweep.n_trials, list(sweep.space.texts)) == (3, ["learning_rate", "batch_size"])
+    assert "--max_epochs=1" in sweep.command(sweep.run_args({}))
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -182,8 +186,8 @@ def test_the_model_says_what_is_to_become_best(root):
     sweep = read_command_line(words)
     assert (sweep.metrics, sweep.directions) == (("loss",), ("minimize",))
     # The line that repeats a trial takes the checkpoint of the same epoch.
-    command = sweep.command({"width": 4})
-    assert command == ["--model_name", "net", "--monitor=loss", "--monitor_mode=min", "--width=4"]
+    command = sweep.command(sweep.run_args({"width": 4}))
+    assert command == ["--model_name=net", "--monitor=loss", "--monitor_mode=min", "--max_epochs=20", "--width=4"]
     (root / "models" / "net.py").write_text(text.replace("    monitor, monitor_mode = 'val_accuracy', 'max'\n", ""))
     with pytest.raises(Exception, match=r"models/net\.py names no metric: give --monitor METRIC --direction"):
         read_command_line(["--model_name", "net"])
@@ -194,10 +198,9 @@ def test_the_words_of_the_sweep_are_not_those_of_a_run():
     sweep = read_command_line(
         [*words, "--keep_top=2", "--report", "no", "--direction=maximize", "--monitor", "val_accuracy"]
     )
-    command = sweep.command({"batch_size": 8, "learning_rate": 0.002}, num_threads=1)
-    assert command[:4] == [*MODEL, "--max_epochs", "1"]
-    assert command[4:6] == ["--monitor=val_accuracy", "--monitor_mode=max"]
-    assert command[6:] == ["--batch_size=8", "--learning_rate=0.002", "--num_threads=1"]
+    command = sweep.command(sweep.run_args({"batch_size": 8, "learning_rate": 0.002}))
+    assert command[:3] == ["--model_name=my_model", "--monitor=val_accuracy", "--monitor_mode=max"]
+    assert sorted(command[3:]) == ["--batch_size=8", "--learning_rate=0.002", "--max_epochs=1"]
 
 
 @pytest.mark.parametrize(
@@ -210,20 +213,18 @@ def test_the_words_of_the_sweep_are_not_those_of_a_run():
         ("--pru", ["--pruner"]),
     ],
 )
-def test_a_word_is_completed(capsys, line, expected):
-    main(["--complete", *line.split(" ")])
-    assert capsys.readouterr().out.split() == expected
-
-
-def test_bash_asks():
-    script = """
-        source <(PYTHON main.py --completion bash)
-        COMP_WORDS=(PYTHON sweep_optuna.py --model_name my_model --pruner hyp); COMP_CWORD=5
-        _complete_main_py
-        echo "${COMPREPLY[@]}"
-    """.replace("PYTHON", sys.executable)
-    result = subprocess.run(["bash", "-c", script], cwd=modules.ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout == "hyperband\n"
+def test_a_word_is_completed(tmp_path, line, expected):
+    line, answer = f"python sweep_optuna.py {line}", tmp_path.with_name("answer")
+    asked = {
+        "_ARGCOMPLETE": "2",  # words before the arguments
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    command = [sys.executable, str(modules.ROOT / "sweep_optuna.py")]
+    subprocess.run(command, env=os.environ | asked, check=True, timeout=60)
+    assert [word.strip() for word in answer.read_text().split("\v") if word] == expected
 
 
 def python(*argv):
@@ -234,11 +235,12 @@ def python(*argv):
 
 def test_help_and_mistakes_import_neither_torch_nor_optuna():
     script = (
-        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r}); import sweep_optuna\n"
-        "try: sweep_optuna.main(sys.argv[1:])\n"
+        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r})\n"
+        "from harness.sweeps.optuna import app; import sweep_optuna as s\n"
+        "try: app.run(s.build_parser, s.objective, s.test, sys.argv[1:])\n"
         "except SystemExit: print([name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules])"
     )
-    for words in (["--help"], ["--search", "nothing=1..2"], ["--sampler", "grid"]):
+    for words in (["--help"], ["--nonsense", "3"], ["--sampler", "best"]):
         result = python("-c", script, *MODEL, *words)
         assert result.stdout.splitlines()[-1] == "[]", result.stderr
     assert "--n_trials" in python("-c", script, "--help").stdout
@@ -279,7 +281,11 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     first = sweep("--n_trials", "3", "--keep_top", "1")
     assert "Warning" not in first.stderr
     lines = first.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines[:3]] == ["trial 0", "trial 1", "trial 2"]
+    assert [line.split()[0] for line in lines[:7]] == ["study", "directory", "storage", "search", *FIXED]
+    assert lines[0].endswith(", new")
+    assert lines[3].endswith("minimize val_loss over learning_rate 0.0001..0.1:log")
+    assert lines[7] == ""
+    assert [line.split(":")[0] for line in lines[8:11]] == ["trial 0", "trial 1", "trial 2"]
     (directory,) = Path("runs/sweeps").iterdir()
     rows = rows_of(directory)
     assert [row["state"] for row in rows] == ["complete"] * 3
@@ -292,7 +298,7 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     assert metrics == {name: float(rows[best][name]) for name in metrics}
     assert f"best: trial {best}, val_loss {losses[best]:.4f}" in lines
     assert f"test_accuracy               {metrics['test_accuracy']:.4f}" in lines
-    assert str((run_dir / "checkpoints" / "best.ckpt").resolve()) in lines
+    assert f"checkpoint                  {run_dir / 'checkpoints' / 'best.ckpt'}" in lines
     assert [path.parent.name for path in directory.glob("trials/*/checkpoints")] == [run_dir.name]
     (line,) = [line for line in lines if line.startswith("python main.py ")]
     assert repeated(line, "again") == metrics
@@ -312,7 +318,8 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     # The same command has nothing to do; with more trials it goes on.
     tested = (run_dir / "test" / "metrics.json").stat().st_mtime_ns
     again = sweep("--n_trials", "3", "--keep_top", "1")
-    assert again.stdout.splitlines() == lines[3:]
+    assert again.stdout.splitlines()[8:] == lines[11:]
+    assert "3 of 3 trials are finished" in again.stdout
     assert (run_dir / "test" / "metrics.json").stat().st_mtime_ns == tested
     more = sweep("--n_trials", "4", "--keep_top", "1")
     assert "4 trials: 4 complete" in more.stdout
@@ -320,7 +327,7 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     # A report of what is there changes nothing else.
     report = sweep("--n_trials", "9", "--report")
     assert "4 trials: 4 complete" in report.stdout
-    for figure in ("History", "Importances", "Parallel coordinates", "Slices", "Intermediate values"):
+    for figure in ("History", "Importances", "Parallel coordinates", "Slices", "Intermediate values", "Timeline"):
         assert f"<h2>{figure}</h2>" in (directory / "report.html").read_text()
         assert (directory / "report" / f"{figure.lower().replace(' ', '_')}.png").stat().st_size > 5000
 
@@ -346,16 +353,17 @@ def test_a_config_file_does_not_let_trials_be_tested_and_the_line_tests():
 
 
 def test_the_name_of_a_study_is_enough_to_go_on():
-    searched = ("--search", "batch_size=32,64", "--learning_rate", "0.01", "--sampler", "random")
+    searched = ("--search", "batch_size=32,64", "--learning_rate", "0.02", "--sampler", "random")
     begun = sweep(*searched, "--n_trials", "2", "--study_name", "X", "--storage", "sqlite:///shared.db")
     assert "batch_size" in begun.stdout
-    assert "study X is new" in begun.stderr
+    assert re.search(r"study +X, new", begun.stdout)
     file = Path("shared.db").resolve()
     shared = ("--study_name", "X", "--storage", f"sqlite:///{file}")
     Path("another_machine").mkdir()
     os.chdir("another_machine")  # which shares the storage alone
     more = sweep(*shared, "--n_trials", "3", short=())
-    assert "study X has the flags --model_name=my_model --accelerator=cpu --max_epochs=2" in more.stderr
+    assert re.search(r"fixed .*learning_rate=0\.02 .*max_epochs=2 model_name=my_model", more.stdout)
+    assert re.search(r"study +X, 2 of 3 trials are finished", more.stdout)
     assert "3 trials: 3 complete" in more.stdout
     # It may have flags of its own that cannot change a result; sampler and pruner may change, and the study says when.
     own = ("--logger", "none", "--num_workers", "1", "--limit_test_batches", "1", "--num_threads", "1")
@@ -373,14 +381,14 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     lines = [" ".join(trial.user_attrs["worker"]["command"]) for trial in study.trials]
     assert all("--learning_rate" in line and "--model_name" in line for line in lines)
     assert "--logger=none" not in lines[4]
-    assert "--logger none" in lines[3]
+    assert "--logger=none" in lines[3]
     metrics = repeated(f"python main.py {lines[2]}", "again")
     assert metrics["val_loss"] == study.trials[2].value
     # What differs is said as such, and changes nothing.
     words = ("--learning_rate", "0.1", "--seed", "3", "--search", "batch_size=8..64", "--max_steps", "9")
     refused = sweep(*shared, *words, short=(), status=2)
     for difference in (
-        "learning_rate: 0.01 there, 0.1 here",
+        "learning_rate: 0.02 there, 0.1 here",
         "seed: 0 there, 3 here",
         "batch_size: 32,64 there, 8..64 here",
         "max_steps: -1 there, 9 here",
@@ -390,7 +398,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
     refused = sweep(*shared, "--data_name", "mnist", "--search", "batch_size=8,16", short=(), status=2)
     assert "data_name: digits there, mnist here" in refused.stderr
     refused = sweep(*shared, "--search", "batch_size=32,64", "learning_rate=0.1,0.2", short=(), status=2)
-    assert "learning_rate: 0.01 there, 0.1,0.2 here" in refused.stderr
+    assert "learning_rate: 0.02 there, 0.1,0.2 here" in refused.stderr
     refused = sweep(*shared, "--sampler", "grid", short=(), status=2)
     assert "sampler: tpe there, grid here" in refused.stderr
     assert len(study_of(file).trials) == 5
@@ -398,8 +406,8 @@ def test_the_name_of_a_study_is_enough_to_go_on():
 
 def test_a_name_of_which_one_value_is_left_is_named():
     result = sweep("--n_trials", "1", "--search", "learning_rate=0.01..0.01", "batch_size=8..64:128")
-    assert "learning_rate has a single value in this sweep: 0.01" in result.stderr
-    assert "batch_size has a single value in this sweep: 8" in result.stderr
+    assert "learning_rate has a single value: 0.01" in result.stdout
+    assert "batch_size has a single value: 8" in result.stdout
 
 
 def plain_study(file, name, **options):
@@ -427,7 +435,9 @@ def test_a_study_of_another_program_is_left_alone():
     before = file.read_bytes()
     refused = sweep("--study_name", "theirs", "--n_trials", "9", status=2)
     assert "study theirs in sqlite:///" in refused.stderr
-    assert "was made by another program (8 trials, maximize value): give another --study_name" in refused.stderr
+    assert (
+        "was made by another program or version (8 trials, maximize value): give another --study_name" in refused.stderr
+    )
     assert len(refused.stderr.splitlines()) == 1
     refused = sweep("--study_name", "empty", "--storage", f"sqlite:///{file}", status=2)
     assert "(0 trials, maximize value)" in refused.stderr
@@ -439,7 +449,7 @@ def test_a_study_of_another_program_is_left_alone():
     assert "main.py" not in report.stdout
     rows = rows_of(file.parent)
     assert [float(row["x"]) for row in rows] == [trial.params["x"] for trial in study_of(file, "theirs").trials]
-    assert rows[0].keys() == {"trial", "state", "value", "x", "seconds", "error"}
+    assert rows[0].keys() == {"trial", "state", "value", "x", "seconds", "error", "run", "command"}
     page = (file.parent / "report.html").read_text()
     assert f"<td>{best.number}</td><td>{best.value:.6g}</td>" in page
     assert "main.py" not in page

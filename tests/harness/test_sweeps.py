@@ -10,16 +10,23 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from optuna.distributions import CategoricalDistribution as Choice
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState
+from sweep_program import read as read_command_line
 
+from harness import found
 from harness.errors import UsageError
-from harness.sweeps.optuna import studies
-from harness.sweeps.optuna.claims import MOST_DEATHS, Claims, myself
-from harness.sweeps.optuna.kept import keep_checkpoints
-from harness.sweeps.optuna.space import Choice, Probe, Range, Space, parse_search
-from harness.sweeps.optuna.trials import Pruned, Watch, deal_devices
-from main import program_parser, trained_parser
-from sweep_optuna import begun_study, read_command_line
+from harness.sweeps.optuna import sampling, storages
+from harness.sweeps.optuna.best import keep_checkpoints
+from harness.sweeps.optuna.claims import MOST_DEATHS, Claims
+from harness.sweeps.optuna.flags import PRUNERS, SAMPLERS
+from harness.sweeps.optuna.locks import FileLocks, locks_of
+from harness.sweeps.optuna.program import open_claims
+from harness.sweeps.optuna.space import Space, parse_search
+from harness.sweeps.optuna.study import open_study, storage_of
+from harness.sweeps.optuna.trial import Pruned, TrialReports
+from harness.sweeps.optuna.workers import deal_devices
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MODEL = """
@@ -56,12 +63,15 @@ def read(root):
 
 @pytest.fixture
 def claims_of(read):
-    """Return a function that makes the claims of a sweep, each time as another process does."""
+    """Return a function that makes the claims of a sweep; all of this process."""
 
     def claims(*words):
         sweep = read(*words)
-        url = studies.absolute(f"sqlite:///{sweep.directory / 'study.db'}")
-        return Claims(sweep, *begun_study(sweep, url), url)
+        url = storage_of(sweep.flags, sweep.name)
+        locks = locks_of(url, sweep.directory, sweep.name)
+        claims = Claims(sweep, *open_study(sweep, url, locks), locks)
+        claims.locks = locks
+        return claims
 
     return claims
 
@@ -69,13 +79,13 @@ def claims_of(read):
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("width=1..8", Range(1, 8)),
-        ("--width=1..8", Range(1, 8)),
-        ("width=16..64:16", Range(16, 64, step=16)),
-        ("width=1..100:log", Range(1, 100, log=True)),
-        ("rate=1e-4..1e-1:log", Range(1e-4, 0.1, log=True)),
-        ("rate=0..1", Range(0.0, 1.0)),
-        ("rate=-1..1:0.5", Range(-1.0, 1.0, step=0.5)),
+        ("width=1..8", IntDistribution(1, 8)),
+        ("--width=1..8", IntDistribution(1, 8)),
+        ("width=16..64:16", IntDistribution(16, 64, step=16)),
+        ("width=1..100:log", IntDistribution(1, 100, log=True)),
+        ("rate=1e-4..1e-1:log", FloatDistribution(1e-4, 0.1, log=True)),
+        ("rate=0..1", FloatDistribution(0.0, 1.0)),
+        ("rate=-1..1:0.5", FloatDistribution(-1.0, 1.0, step=0.5)),
         ("width=64,128,256", Choice((64, 128, 256))),
         ("rate=1e-3,0.1", Choice((0.001, 0.1))),
         ("kind=sgd", Choice(("sgd",))),
@@ -84,22 +94,18 @@ def claims_of(read):
     ],
 )
 def test_search_is_read_as_the_flag_reads_it(read, word, expected):
-    read()
-    parser, _ = trained_parser(["--model_name", "net"], program_parser())
-    name, found = parse_search(word, parser)
+    name, found = parse_search(word, read().parser)
     assert (name, found) == (word.removeprefix("--").partition("=")[0], expected)
-    assert type(getattr(found, "low", None)) is type(getattr(expected, "low", None))
 
 
 def test_the_command_line_narrows_widens_replaces_and_holds(read):
     def asked(*words):
-        probe = Probe(1)
-        read(*words).space.draw(probe)
-        return probe.asked
+        return {name: values for name, (_, values) in read(*words).space.probes[1].items()}
 
-    assert asked() == {"width": Range(1, 99), "kind": Choice(("adam", "sgd")), "momentum": Range(0.1, 0.9)}
-    assert asked("--search", "width=200..300")["width"] == Range(200, 300)
-    assert asked("--search", "rate=0..1")["rate"] == Range(0.0, 1.0)
+    kind, momentum = Choice(("adam", "sgd")), FloatDistribution(0.1, 0.9)
+    assert asked() == {"width": IntDistribution(1, 99), "kind": kind, "momentum": momentum}
+    assert asked("--search", "width=200..300")["width"] == IntDistribution(200, 300)
+    assert asked("--search", "rate=0..1")["rate"] == FloatDistribution(0.0, 1.0)
     assert list(asked("--search", "rate=0..1", "--search_only")) == ["rate"]
     assert list(asked("--width", "5")) == ["kind", "momentum"]
     assert list(asked("--kind", "adam")) == ["width"]
@@ -131,11 +137,14 @@ def test_probes_reach_both_ends():
         trial.suggest_int("a", 16, 512, log=True)
         trial.suggest_int("b", 3, 10, step=3)
         trial.suggest_float("c", 0.0, 1.0, step=0.25)
+        trial.suggest_categorical("d", ["x", "y", "z"])
 
-    probes = Space([declared], {}, {}).probes()
-    assert [probe.drawn for probe in probes[:2]] == [{"a": 16, "b": 3, "c": 0.0}, {"a": 512, "b": 9, "c": 1.0}]
+    space = Space([declared], {}, {})
+    probes = [{name: value for name, (value, _) in probe.items()} for probe in space.probes]
+    assert probes[:2] == [{"a": 16, "b": 3, "c": 0.0, "d": "x"}, {"a": 512, "b": 9, "c": 1.0, "d": "z"}]
     for name, legal in (("b", {3, 6, 9}), ("c", {0.0, 0.25, 0.5, 0.75, 1.0})):
-        assert {probe.drawn[name] for probe in probes} <= legal
+        assert {probe[name] for probe in probes} <= legal
+    assert space.texts == {"a": ["16..512:log"], "b": ["3..9:3"], "c": ["0.0..1.0:0.25"], "d": ["x,y,z"]}
 
 
 @pytest.mark.parametrize(
@@ -148,17 +157,17 @@ def test_probes_reach_both_ends():
     ],
 )
 def test_a_space_that_is_none_is_refused(declared):
-    with pytest.raises(UsageError, match="search space: a"):
-        Space([declared], {}, {}).probes()
+    with pytest.raises(UsageError, match="search space: "):
+        _ = Space([declared], {}, {}).probes
 
 
 def test_there_are_as_many_trials_as_asked_for_whoever_asks(claims_of):
     claims = [claims_of("--n_trials", "7") for _ in range(3)]
-    taken = [each.claim({}) for _ in range(3) for each in claims]
-    trials = [claimed[0] for claimed in taken if claimed]
+    taken = [each.claim() for _ in range(3) for each in claims]
+    trials = [claim.trial for claim in taken if claim]
     assert [trial.number for trial in trials] == list(range(7))
     assert len({str(trial.params) for trial in trials}) == 7
-    assert not any(each.is_more_to_do() for each in claims)
+    assert not any(each.has_more() for each in claims)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes", "gp"])
@@ -171,9 +180,9 @@ def test_values_are_those_of_the_seed_and_the_number(claims_of, sampler):
         claims = claims_of("--sampler", sampler, "--kind", "adam", "--search", "rate=0..1", "--n_trials", "4", *words)
         found = []
         for number in range(4):
-            trial, values = claims.claim({})
-            claims.study.tell(trial, float(number))
-            found.append(values)
+            claim = claims.claim()
+            claims.finish(claim, TrialState.COMPLETE, [float(number)])
+            found.append(claim.drawn)
         return found
 
     first = drawn("--study_name", "one")
@@ -182,78 +191,141 @@ def test_values_are_those_of_the_seed_and_the_number(claims_of, sampler):
     assert len({str(values) for values in first}) == 4
 
 
-def dead_process():
-    process = subprocess.Popen([sys.executable, "-c", ""])
+def test_a_grid_has_each_point_once_in_an_order_of_the_seed(claims_of):
+    def drawn(*words):
+        claims = claims_of("--sampler", "grid", "--kind", "adam", "--search", "width=1..3", "rate=0.1,0.2", *words)
+        return [str(claims.claim().drawn) for _ in range(6)]
+
+    first = drawn("--study_name", "one")
+    assert len(set(first)) == 6
+    assert drawn("--study_name", "two") == first
+    other = drawn("--study_name", "three", "--seed", "1")
+    assert set(other) == set(first)
+    assert other != first
+
+
+CLAIM_AND_DIE = """
+import sys, time
+from sweep_program import PROGRAM, read
+from harness.sweeps.optuna.program import open_claims
+from harness.sweeps.optuna.study import storage_of
+
+sweep = read(sys.argv[1:])
+claim = open_claims(sweep, storage_of(sweep.flags, sweep.name)).claim()
+print(claim.trial.number, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def worker():
+    """Return a function that claims a trial in another process, and returns the process."""
+    started = []
+
+    def start(*words):
+        path = os.pathsep.join([str(found.ROOT), str(Path(__file__).parent)])
+        command = [sys.executable, "-c", CLAIM_AND_DIE, *words]
+        environment = os.environ | {"PYTHONPATH": path}
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        assert started[-1].stdout.readline().strip().isdecimal()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+MODEL_WORDS = ("--model_name", "my_model", "--n_trials", "1", "--study_name", "s")
+
+
+def open_model_claims():
+    sweep = read_command_line(MODEL_WORDS)
+    return open_claims(sweep, storage_of(sweep.flags, sweep.name))
+
+
+def test_the_trial_of_a_killed_worker_is_run_again_with_its_values(worker):
+    process = worker(*MODEL_WORDS)
+    claims = open_model_claims()
+    (before,) = claims.trials()
+    assert claims.claim() is None  # it is running
+    assert not claims.has_more()
+    process.kill()
     process.wait()
-    return process.pid
+    assert claims.has_more()
+    claim = claims.claim()
+    assert (claim.trial.number, claim.drawn) == (0, before.params)
+    assert len(claims.trials()) == 1
 
 
-def test_the_trial_of_a_dead_worker_is_run_again_with_its_values(claims_of):
-    claims = claims_of("--n_trials", "2")
-    (first, drawn), _ = claims.claim({}), claims.claim({})
-    assert claims_of("--n_trials", "2").claim({}) is None  # both are at work
-    first.set_user_attr("worker", {**first.user_attrs["worker"], "pid": dead_process()})
-    assert not claims.is_mine(first)
-    again, drawn_again = claims_of("--n_trials", "2").claim({})
-    assert (again.number, drawn_again) == (first.number, drawn)
-    assert len(claims.trials()) == 2
-
-
-def test_a_number_that_another_process_has_now_does_not_keep_a_trial(claims_of):
-    claims = claims_of("--n_trials", "1")
-    trial, _ = claims.claim({})
-    assert claims.claim({}) is None
-    trial.set_user_attr("worker", {**trial.user_attrs["worker"], "born": "before"})
-    assert claims.claim({})[0].number == 0
-
-
-def test_a_trial_elsewhere_lives_as_long_as_it_gives_signs(claims_of, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("harness.sweeps.optuna.claims.monotonic", lambda: clock[0])
-    claims = claims_of("--n_trials", "1")
-    trial, _ = claims.claim({})
-    trial.set_user_attr("worker", {**trial.user_attrs["worker"], "host": "another", "pid": dead_process()})
-    for beat in range(5):
-        trial.set_user_attr("beat", beat)
-        assert claims.claim({}) is None
-        clock[0] += 100
-    clock[0] += 100
-    assert claims.claim({})[0].number == 0
-
-
-def test_a_trial_that_kills_its_workers_fails_at_last(claims_of):
-    claims = claims_of("--n_trials", "1")
+def test_a_trial_that_kills_its_workers_fails_at_last(worker):
     for _ in range(MOST_DEATHS):
-        trial, _ = claims.claim({})
-        trial.set_user_attr("worker", {**trial.user_attrs["worker"], "pid": (pid := dead_process())})
-        claims.count_death(pid)
-    assert claims.claim({}) is None
+        process = worker(*MODEL_WORDS)
+        process.kill()
+        process.wait()
+        claims = open_model_claims()
+        claims.count_death(process.pid)
+    assert claims.claim() is None
     (trial,) = claims.trials()
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs["error"].startswith(f"its process was killed {MOST_DEATHS} times")
 
 
-def test_a_trial_that_saves_between_its_deaths_goes_on(claims_of):
-    claims = claims_of("--n_trials", "1")
-    for death in range(2 * MOST_DEATHS):
-        trial, _ = claims.claim({})
-        checkpoint = claims.run_dir(trial) / "checkpoints" / "last.ckpt"
+def test_a_trial_that_saves_between_its_deaths_is_resumed(worker):
+    for death in range(MOST_DEATHS + 2):
+        process = worker(*MODEL_WORDS)
+        claims = open_model_claims()
+        checkpoint = claims.run_dir(claims.trials()[0]) / "checkpoints" / "last.ckpt"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.touch()
         os.utime(checkpoint, (death, death))
-        trial.set_user_attr("worker", {**trial.user_attrs["worker"], "pid": (pid := dead_process())})
-        claims.count_death(pid)
-    assert claims.claim({})[0].number == 0
+        process.kill()
+        process.wait()
+        claims.count_death(process.pid)
+    assert claims.claim().trial.number == 0
+
+
+def test_a_lock_is_held_until_its_process_ends_and_not_by_its_children(tmp_path):
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom harness.sweeps.optuna.locks import FileLocks\n"
+        "print(FileLocks(Path(sys.argv[1]), True).take(), flush=True)\n"
+        "if os.fork() == 0: os.close(1)\n"
+        "time.sleep(30)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    environment = os.environ | {"PYTHONPATH": str(found.ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        key, locks = int(process.stdout.readline()), FileLocks(tmp_path / "lock", True)
+        assert locks.is_held(key)
+        assert not locks.is_held(key + 1)
+        process.kill()
+        process.wait()
+        assert not locks.is_held(key)
+    own = locks.take()
+    assert locks.is_held(own)
+    locks.release(own)
+    assert not locks.is_held(own)
+
+
+def test_a_trial_of_a_machine_whose_locks_are_not_seen_is_left_alone(claims_of):
+    claims = claims_of("--n_trials", "1")
+    trial = claims.claim().trial
+    claims.sign(trial, domain="another", key=5)
+    assert claims.claim() is None
+    claims.sign(trial, domain=claims.locks.domain)
+    assert claims.claim().trial.number == 0
 
 
 def test_a_stopped_trial_waits_and_only_its_own_worker_lets_it_go(claims_of):
     claims = claims_of("--n_trials", "1")
-    trial, _ = claims.claim({})
-    trial.set_user_attr("worker", {**myself(), "pid": dead_process()})
-    claims.release(trial)
+    claim = claims.claim()
+    claims.sign(claim.trial, key=claim.key + 1)
+    claims.finish(claim, TrialState.WAITING, None)
     assert claims.trials()[0].state == TrialState.RUNNING
-    trial.set_user_attr("worker", myself())
-    claims.release(trial)
+    claims.sign(claim.trial, key=claim.key)
+    claims.locks.own.add(claim.key)
+    claims.finish(claim, TrialState.WAITING, None)
     assert claims.trials()[0].state == TrialState.WAITING
 
 
@@ -261,18 +333,17 @@ def test_failures_in_a_row_end_a_sweep(claims_of):
     claims = claims_of("--n_trials", "9", "--max_failures", "2")
 
     def end(state, value=None):
-        trial, _ = claims.claim({})
-        trial.set_user_attr("error", "of its own")
-        claims.study.tell(trial, value, state)
+        values = None if value is None else [value]
+        claims.finish(claims.claim(), state, values, error="of its own" if value is None else "")
 
     for state, value in ((TrialState.FAIL, None), (TrialState.COMPLETE, 1.0), (TrialState.FAIL, None)):
         end(state, value)
         assert claims.failures(claims.trials()) == ""
     end(TrialState.FAIL)
     assert claims.failures(claims.trials()) == "2 trials in a row have failed, the last with: of its own"
-    assert claims.claim({}) is None
+    assert claims.claim() is None
     # Whoever starts it again has mended something.
-    assert claims_of("--n_trials", "9", "--max_failures", "2").claim({})[0].number == 4
+    assert claims_of("--n_trials", "9", "--max_failures", "2").claim().trial.number == 4
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -280,9 +351,11 @@ def test_the_best_keep_their_checkpoints(claims_of, direction):
     claims = claims_of("--n_trials", "6", "--keep_top", "2", "--direction", direction, "--monitor", "m")
     values = [3.0, 1.0, 2.0, None, 5.0, 0.5]
     for value in values:
-        trial, _ = claims.claim({})
+        claim = claims.claim()
+        trial = claim.trial
         (claims.run_dir(trial) / "checkpoints").mkdir(parents=True)
-        claims.study.tell(trial, value, TrialState.COMPLETE if value is not None else TrialState.FAIL)
+        state = TrialState.COMPLETE if value is not None else TrialState.FAIL
+        claims.finish(claim, state, None if value is None else [value])
         keep_checkpoints(claims, trial.number)
         complete = sorted(v for v in values[: trial.number + 1] if v is not None)
         best = complete[:2] if direction == "minimize" else complete[-2:]
@@ -295,41 +368,71 @@ class AlwaysPrune(optuna.pruners.BasePruner):
         return True
 
 
-def test_a_run_in_other_processes_is_not_pruned_when_its_training_is_over(tmp_path):
-    """It was killed while it wrote what it had come to."""
+def test_a_run_in_other_processes_is_not_pruned_when_its_training_is_over(tmp_path, capsys):
+    """It was killed while it wrote its metrics."""
     study = optuna.create_study(pruner=AlwaysPrune())
     file = tmp_path / "reports.jsonl"
-    lines = [json.dumps({"step": n, "metrics": {"m": n / 2, "other": 3.0}, "is_last": n == 2}) + "\n" for n in (1, 2)]
-    watch = Watch(study.ask(), "m", tmp_path)
-    watch()  # nothing is there yet
+    reports = [
+        {"step": n, "epoch": n, "max_epochs": 2, "metrics": {"m": n / 2, "other": 3.0}, "is_last": n == 2}
+        for n in (1, 2)
+    ]
+    lines = [f"{json.dumps(report)}\n" for report in reports]
+    watch = TrialReports(0, "m", study.ask(), tmp_path)
+    watch.look()  # nothing is there yet
     file.write_text(lines[0] + lines[1][:9])  # half a line
-    with pytest.raises(Pruned) as pruned:
-        watch()
-    assert pruned.value.metrics == {"m": 0.5, "other": 3.0}
-    watch()  # nothing is new
-    late = Watch(study.ask(), "m", tmp_path)
+    with pytest.raises(Pruned):
+        watch.look()
+    assert watch.last.metrics == {"m": 0.5, "other": 3.0}
+    watch.look()  # nothing is new
+    late = TrialReports(1, "m", study.ask(), tmp_path)
     file.write_text("".join(lines))
-    late()
-    watch()
+    late.look()
+    watch.look()
     assert [trial.intermediate_values for trial in study.trials] == [{1: 0.5, 2: 1.0}] * 2
+    assert capsys.readouterr().out.splitlines()[0] == "#0 epoch 1/2 m 0.5"
 
 
 def test_paths_are_whole_and_passwords_hidden():
-    assert studies.absolute("journal:a/b.log") == f"journal:{Path.cwd()}/a/b.log"
-    assert studies.absolute("sqlite:///a.db") == f"sqlite:///{Path.cwd()}/a.db"
-    assert studies.shown("postgresql://me:secret@host/name") == "postgresql://me:***@host/name"
+    assert storages.absolute("journal:a/b.log") == f"journal:{Path.cwd()}/a/b.log"
+    assert storages.absolute("sqlite:///a.db") == f"sqlite:///{Path.cwd()}/a.db"
+    assert storages.without_password("postgresql://me:secret@host/name") == "postgresql://me:***@host/name"
 
 
-def test_pruners_are_optunas_own(read):
-    for name, kind in (
-        ("median", optuna.pruners.MedianPruner),
-        ("hyperband", optuna.pruners.HyperbandPruner),
-        ("successive_halving", optuna.pruners.SuccessiveHalvingPruner),
-        ("none", optuna.pruners.NopPruner),
-    ):
-        assert type(studies.pruner(name, 9)) is kind
-    assert studies.pruner("hyperband", 9)._max_resource == 9
-    assert studies.pruner("hyperband", -1)._max_resource == "auto"
+def test_pruners_and_samplers_are_optunas_own_with_its_options():
+    for name, class_name in PRUNERS.items():
+        assert type(sampling.build_pruner(name, 9)).__name__ == class_name
+    for name, class_name in SAMPLERS.items():
+        if name not in ("cmaes", "gp", "qmc"):
+            assert type(sampling.build_sampler(name, 0, 1)).__name__ == class_name
+    assert sampling.build_pruner("hyperband", 9)._max_resource == 9
+    assert sampling.build_pruner("hyperband", -1)._max_resource == "auto"
+    assert sampling.build_sampler("tpe:n_startup_trials=20", 0, 1)._n_startup_trials == 20
+    text = sampling.full_text("median:warmup=3,n_min_trials=2", "pruners")
+    assert text == "median:n_warmup_steps=3,n_min_trials=2"
+    assert sampling.build_pruner(text, 9)._n_warmup_steps == 3
+    assert sampling.options_of("cmaes:sigma0=none,with_margin=yes", "samplers") == {"sigma0": None, "with_margin": True}
+
+
+def test_the_default_pruner_ends_no_trial_in_the_first_third():
+    study = optuna.create_study(pruner=sampling.build_pruner("median", 9))
+    for _ in range(6):
+        trial = study.ask()
+        for step in range(1, 10):
+            trial.report(1.0, step)
+        study.tell(trial, 1.0)
+    bad, pruned = study.ask(), []
+    for step in range(1, 10):
+        bad.report(2.0, step)
+        pruned.append(bad.should_prune())
+    assert pruned == [False] * 3 + [True] * 6
+
+
+@pytest.mark.parametrize(("name", "class_name"), [("nsga", "NSGAIISampler"), ("brute", "BruteForceSampler")])
+def test_a_line_adds_a_sampler(monkeypatch, claims_of, name, class_name):
+    monkeypatch.setitem(SAMPLERS, name, class_name)
+    claims = claims_of("--sampler", name, "--n_trials", "2", "--search", "width=1,2", "--kind", "adam")
+    assert claims.claim().drawn
+    assert type(claims.study.sampler).__name__ == class_name
 
 
 @pytest.mark.parametrize(

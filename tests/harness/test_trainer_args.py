@@ -279,7 +279,7 @@ def test_a_logger_has_its_effect():
         ("--checkpoint_callback no", {"checkpoint_callback": None}, "is now --enable_checkpointing no"),
         (
             "--reload_dataloaders_every_epoch",
-            {"_data_connector.data_source": None, "reload_dataloaders_every_n_epochs": 1},
+            {"reload_dataloaders_every_n_epochs": 1},
             "is now --reload_dataloaders_every_n_epochs 1",
         ),
         ("--progress_bar_refresh_rate 0", {"progress_bar_callback": None}, "is now --enable_progress_bar no"),
@@ -292,7 +292,6 @@ def test_a_logger_has_its_effect():
     ids=lambda value: value if isinstance(value, str) and value.startswith("--") else "",
 )
 def test_a_flag_of_1_x_has_its_effect_and_says_what_it_became(line, attributes, notice, two_gpus, capsys):
-    attributes.pop("_data_connector.data_source", None)
     trainer = Trainer.from_argparse_args(parse(*line.split()))
     for path, expected in attributes.items():
         value = trainer

@@ -1,1 +1,1 @@
-"""Data modules: one file each; the file's name is its --data_name."""
+"""Data modules: one file each; the name of the file is its --data_name."""

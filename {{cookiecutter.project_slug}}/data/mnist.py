@@ -43,7 +43,7 @@ SHA256 = {
     ),
 }
 VALIDATION_SHARE = 12  # one twelfth of the training images: 5,000 of 60,000
-TIMEOUT = 30.0  # seconds without an answer after which a mirror is given up
+TIMEOUT = 30.0  # seconds to wait for an answer of a mirror
 
 
 class MNIST(InMemoryData):
@@ -51,19 +51,19 @@ class MNIST(InMemoryData):
 
     @staticmethod
     def add_data_specific_args(parent_parser: ArgumentParser) -> ArgumentParser:
-        """Add which images, where they are kept and where they come from."""
+        """Add the flags of the images, their folder and their source."""
         parser = InMemoryData.add_data_specific_args(parent_parser)
         group = parser.add_argument_group("MNIST")
         group.add_argument("--variant", choices=list(MIRRORS), default="mnist", help="digits or articles of clothing")
-        group.add_argument("--data_dir", default="~/.cache/mnist", help="the files are kept below it, by variant")
-        group.add_argument("--mirror", help="URL to download the files from instead of the public mirrors")
+        group.add_argument("--data_dir", default="~/.cache/mnist", help="folder with one folder of files per variant")
+        group.add_argument("--mirror", help="URL to download from, instead of the public mirrors")
         return parser
 
     def prepare_data(self) -> None:
-        """Download the files that are not there yet.
+        """Download the missing files.
 
         Raises:
-            OSError: no mirror has a sound copy, or the folder cannot be written.
+            OSError: If no mirror has an intact copy, or the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         variant = self.hparams.variant
@@ -73,7 +73,7 @@ class MNIST(InMemoryData):
                 download(name, mirrors, self._folder, checksum)
 
     def load(self) -> dict[str, tuple[Tensor, ...]]:
-        """Return the images: the last twelfth of the training images for validation, the test images for test."""
+        """Return the splits; validation takes the last twelfth of the training images."""
         images, labels, test_images, test_labels = (read_idx(self._folder / name) for name in FILES)
         x, y = grey(images), labels.long()
         train = len(y) - len(y) // VALIDATION_SHARE
@@ -89,16 +89,14 @@ class MNIST(InMemoryData):
 
 
 def download(name: str, mirrors: tuple[str, ...], folder: Path, checksum: str) -> None:
-    """Put the file ``name`` into ``folder``, from the first mirror that has a copy with this SHA-256 checksum.
-
-    The file appears whole or not at all.
+    """Download a file from the first mirror whose copy has the SHA-256 checksum; the file is written atomically.
 
     Raises:
-        ConnectionError: none has.
+        ConnectionError: If no mirror has such a copy.
     """
     reasons = []
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)  # download_url_to_file sets none: a dead mirror would hang
+    socket.setdefaulttimeout(TIMEOUT)  # download_url_to_file sets none, so it would wait for a dead mirror for ever
     try:
         for mirror in mirrors:
             try:
@@ -114,15 +112,15 @@ def download(name: str, mirrors: tuple[str, ...], folder: Path, checksum: str) -
 
 
 def grey(images: Tensor) -> Tensor:
-    """Return bytes [N, 28, 28] as grey levels [N, 1, 28, 28] in 0..1; there is no second copy on the way."""
+    """Return bytes [N, 28, 28] as grey levels [N, 1, 28, 28] in 0..1, without a second copy in memory."""
     return images[:, None].float().div_(255)
 
 
 def read_idx(path: Path) -> Tensor:
     """Return the bytes of a gzipped IDX file as a uint8 tensor: [N, 28, 28] for images, [N] for labels.
 
-    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, then each size as four bytes,
-    most significant first, then the values (http://yann.lecun.com/exdb/mnist/).
+    The format is two zero bytes, the type (8: unsigned byte), the number of dimensions, the sizes as four big-endian
+    bytes each, and the values (http://yann.lecun.com/exdb/mnist/).
     """
     content = gzip.decompress(path.read_bytes())
     dimensions = content[3]

@@ -50,13 +50,15 @@ def ends_in_one_line() -> Iterator[None]:
         try:
             yield
         except UsageError as error:
-            fail(f"{' '.join(str(error).split())} (see {program()} --help)", status=2)
+            message = f"{' '.join(str(error).split())} (see {program()} --help)"
+            print(f"{program()}: error: {message}", file=sys.stderr)
+            sys.exit(2)
         except RunError as error:
             if isinstance(error, ModelError) and error.__cause__ is not None:
                 traceback.print_exception(error.__cause__)
             if error.in_all_processes and was_started_by_first():
                 sys.exit(0)  # one process speaks for all
-            fail(error)
+            sys.exit(f"{program()}: error: {error}")
         except Stopped as stopped:
             ignore_signals()
             if stopped.together and was_started_by_first():
@@ -69,15 +71,9 @@ def ends_in_one_line() -> Iterator[None]:
         except ModuleNotFoundError as error:
             if error.name not in ("pytorch_lightning", "torch"):
                 raise
-            fail(f"{error} (this project is installed by: pip install -e .)")
+            sys.exit(f"{program()}: error: {error} (this project is installed by: pip install -e .)")
         except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
-            fail(error)
-
-
-def fail(message: object, status: int = 1) -> None:
-    """Print an error in one line on stderr and exit."""
-    print(f"{program()}: error: {message}", file=sys.stderr)
-    sys.exit(status)
+            sys.exit(f"{program()}: error: {error}")
 
 
 def ignore_signals() -> None:

@@ -50,6 +50,6 @@ class Stopped(SystemExit):
         super().__init__(STATUS.get(self.name, 143))
 
     def __str__(self) -> str:
-        """Return what happened, and how to go on."""
-        saved = f", and saved: --ckpt_path {self.saved} goes on" if self.saved else ""
+        """Return the signal, and how to resume."""
+        saved = f", checkpoint saved: resume with --ckpt_path {self.saved}" if self.saved else ""
         return f"stopped by {self.name}{saved}"

@@ -1,1 +1,1 @@
-"""Models: one file each; the file's name is its --model_name."""
+"""Models: one file each; the name of the file is its --model_name."""

@@ -15,12 +15,12 @@ from harness.flags import count, positive_float, positive_int
 from harness.optimizers import can_fuse
 
 GENERATOR_LAYERS = 3
-COARSE = 14  # pixels to a side of what the generator draws: enlarging it makes strokes smooth from the first step
+COARSE = 14  # pixels per side of the generated images; enlarging them makes strokes smooth from the first step
 GRID = 8  # a sample grid shows GRID x GRID images
 
 
 class ResidualBlock(nn.Module):
-    """Return x [B, width] plus a change computed from it normalised; none at first, so that depth does not hurt."""
+    """Add a learned change to features [B, width]; it starts at zero, so that deep networks train."""
 
     def __init__(self, width: int) -> None:
         """Build the layers; the last starts at zero."""
@@ -45,10 +45,10 @@ class Encoder(nn.Sequential):
 
 
 class Discriminator(nn.Module):
-    """Score images: the higher, the more real."""
+    """Score images: real ones higher than generated ones."""
 
     def __init__(self, layers: int, width: int) -> None:
-        """Build the encoder and its head."""
+        """Build the encoder and the head."""
         super().__init__()
         self.encoder = Encoder(28 * 28, width, layers=layers, width=width)
         self.head = nn.Linear(2 * width, 1)
@@ -56,25 +56,25 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return scores [B, 1] of images [B, 1, 28, 28]."""
         features = self.encoder(images.flatten(1))
-        # How much each feature varies over the batch gives a generator away that makes the same image again and
-        # again (minibatch standard deviation: Karras et al., https://arxiv.org/abs/1710.10196, section 3).
-        # The small number keeps the slope of the root finite where nothing varies, as in a batch of one.
+        # A generator that repeats one image shows in the deviation of each feature over the batch (minibatch standard
+        # deviation: Karras et al., https://arxiv.org/abs/1710.10196, section 3). The small number keeps the gradient
+        # of the root finite where nothing varies, such as in a batch of one.
         spread = (features.var(0, unbiased=False) + 1e-6).sqrt().expand_as(features)
         return self.head(torch.cat([features, spread], dim=1))
 
 
 class GoodGAN(pl.LightningModule):
-    """Make images [B, 1, 28, 28] in 0..1 like those of the data; its labels are not used.
+    """Generate images [B, 1, 28, 28] in 0..1 like those of the data; labels are not used.
 
-    Both networks learn from a pair of a real and a made image which of the two is real (relativistic loss:
-    Jolicoeur-Martineau, https://arxiv.org/abs/1807.00734), with a penalty on the gradient of the scores of real images
-    (R1: Mescheder et al., https://arxiv.org/abs/1801.04406).
+    The loss compares the scores of a real and a generated image (relativistic loss: Jolicoeur-Martineau,
+    https://arxiv.org/abs/1807.00734). The gradient of the scores of real images is penalised (R1: Mescheder et al.,
+    https://arxiv.org/abs/1801.04406).
 
-    On several devices it takes ``--strategy ddp_find_unused_parameters_true``: each of its two backward passes leaves
-    one network out.
+    On several devices it needs ``--strategy ddp_find_unused_parameters_true``: each of the two backward passes uses
+    one network alone.
     """
 
-    monitor = "val_frechet"  # best.ckpt holds the weights of the epoch where this was lowest
+    monitor = "val_frechet"  # best.ckpt holds the weights of the epoch with the lowest value
 
     @staticmethod
     def add_model_specific_args(parent_parser: ArgumentParser) -> ArgumentParser:
@@ -83,7 +83,7 @@ class GoodGAN(pl.LightningModule):
         group = parser.add_argument_group("GoodGAN")
         group.add_argument("--encoder_layers", type=count, default=12, help="residual blocks of the discriminator")
         group.add_argument("--width", type=positive_int, default=128, help="units of each block")
-        group.add_argument("--latent_dim", type=positive_int, default=32, help="random numbers that make an image")
+        group.add_argument("--latent_dim", type=positive_int, default=32, help="random numbers per image")
         group.add_argument("--gradient_penalty", type=positive_float, default=2.0, help="weight of R1")
         group.add_argument("--learning_rate", type=positive_float, default=1e-3, help="step size of both Adams")
         return parser
@@ -91,7 +91,7 @@ class GoodGAN(pl.LightningModule):
     # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     @staticmethod
     def search_space(trial: Any) -> None:
-        """Draw what a sweep searches."""
+        """Draw the hyperparameters that a sweep searches."""
         trial.suggest_int("encoder_layers", 2, 16)
         trial.suggest_categorical("width", [64, 128, 256])
         trial.suggest_float("gradient_penalty", 0.1, 10.0, log=True)
@@ -106,15 +106,15 @@ class GoodGAN(pl.LightningModule):
         width = self.hparams.width
         self.discriminator = Discriminator(self.hparams.encoder_layers, width)
         self.generator = Encoder(self.hparams.latent_dim, COARSE**2, layers=GENERATOR_LAYERS, width=width)
-        self.real: list[Tensor] = []  # what the Fréchet distance compares to
+        self.real: list[Tensor] = []  # real images, for the Fréchet distance
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return images [B, 1, 28, 28] made from random numbers z [B, latent_dim]."""
+        """Return images [B, 1, 28, 28] generated from random numbers z [B, latent_dim]."""
         coarse = torch.sigmoid(self.generator(z)).view(-1, 1, COARSE, COARSE)
         return F.interpolate(coarse, size=28, mode="bilinear")
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return an Adam for each network, discriminator first."""
+        """Return one Adam per network, that of the discriminator first."""
         networks = (self.discriminator, self.generator)
         settings = {"lr": self.hparams.learning_rate, "betas": (0.0, 0.9), "fused": can_fuse(self)}
         return [torch.optim.Adam(network.parameters(), **settings) for network in networks]
@@ -154,7 +154,7 @@ class GoodGAN(pl.LightningModule):
         self.real.append(batch[0])
 
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return new images [B, 1, 28, 28], as many as there are in the batch."""
+        """Return as many new images [B, 1, 28, 28] as the batch has."""
         return {"image": self(torch.randn(len(batch[0]), self.hparams.latent_dim).to(next(self.parameters())))}
 
     def on_validation_epoch_end(self) -> None:
@@ -169,10 +169,10 @@ class GoodGAN(pl.LightningModule):
         self._compare("test")
 
     def _compare(self, stage: str) -> Tensor:
-        """Log how far as many made images are from the real ones collected; return the made ones."""
+        """Log the Fréchet distance of generated images from the collected real ones; return the generated ones."""
         real = torch.cat(self.real)
         self.real.clear()
-        # The same random numbers each time: the distance is a function of the weights.
+        # The same random numbers each time, so that the distance depends on the weights alone.
         z = torch.randn(len(real), self.hparams.latent_dim, generator=torch.Generator().manual_seed(0))
         fake = self(z.to(next(self.parameters())))  # the device and type of the weights
         distance = frechet_distance(fake, real)
@@ -184,10 +184,10 @@ def frechet_distance(fake: Tensor, real: Tensor) -> Tensor:
     """Return the Fréchet distance of two sets of images [N, 1, 28, 28], as Gaussians in the space of 8x8 pixels.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), with the means m and covariances C of the 64 pixels (Dowson and
-    Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X). 0 for equal sets; in units of squared grey level,
-    float32 on the device of ``real``, where processes can exchange it. NaN if a pixel is not finite.
+    Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X). It is 0 for equal sets, in units of squared grey
+    level, float32 on the device of ``real``, where processes can exchange it. NaN if a pixel is not finite.
     """
-    # In double precision on the CPU: some devices have no doubles.
+    # In double precision on the CPU: some devices do not support it.
     sets = [F.interpolate(images.cpu().double(), size=8, mode="area").flatten(1) for images in (fake, real)]
     if not all(pixels.isfinite().all() for pixels in sets):
         return torch.full((), torch.nan, device=real.device)
@@ -201,7 +201,7 @@ def frechet_distance(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def write_grid(images: Tensor, path: Path) -> None:
-    """Write the first images [N, 1, 28, 28] as one PNG file of at most GRID rows and columns."""
+    """Write the first images of [N, 1, 28, 28] to a PNG file with at most GRID rows and columns."""
     columns = min(GRID, len(images))
     rows = min(GRID, len(images) // columns)
     framed = F.pad(images[: rows * columns], (1, 1, 1, 1), value=0.5)

@@ -14,9 +14,9 @@ from harness.optimizers import can_fuse
 
 
 class LitMNIST(pl.LightningModule):
-    """Sort images x [B, 1, 28, 28] into ten classes y [B]."""
+    """Classify images x [B, 1, 28, 28]; the ten classes are y [B]."""
 
-    monitor = "val_loss"  # best.ckpt holds the weights of the epoch where this was lowest
+    monitor = "val_loss"  # best.ckpt holds the weights of the epoch with the lowest value
 
     @staticmethod
     def add_model_specific_args(parent_parser: ArgumentParser) -> ArgumentParser:
@@ -31,14 +31,14 @@ class LitMNIST(pl.LightningModule):
     # {% if cookiecutter.sweeps in ["optuna", "both"] %}
     @staticmethod
     def search_space(trial: Any) -> None:
-        """Draw what a sweep searches."""
+        """Draw the hyperparameters that a sweep searches."""
         trial.suggest_int("layer_1_dim", 32, 512, log=True)
         trial.suggest_int("layer_2_dim", 32, 512, log=True)
         trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
 
     # {% endif %}
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
-        """Build the layers. ``hparams`` goes into every checkpoint and comes back from it as a dict."""
+        """Build the layers; a checkpoint stores ``hparams`` and restores it as a dict."""
         super().__init__()
         self.save_hyperparameters(hparams)
         self.layer_1 = torch.nn.Linear(28 * 28, self.hparams.layer_1_dim)
@@ -52,19 +52,16 @@ class LitMNIST(pl.LightningModule):
         return self.layer_3(x)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Return the loss to minimise."""
-        x, y = batch
-        loss = F.cross_entropy(self(x), y)
-        self.log("train_loss", loss, prog_bar=True)
-        return loss
+        """Log train_loss; return it to be minimised."""
+        return self._step(batch, "train")
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log val_loss and val_accuracy."""
-        self._evaluate(batch, "val")
+        self._step(batch, "val")
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Log test_loss and test_accuracy."""
-        self._evaluate(batch, "test")
+        self._step(batch, "test")
 
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the most probable class of each image, int64 [B], and its probability, float [B]."""
@@ -75,10 +72,13 @@ class LitMNIST(pl.LightningModule):
         """Return Adam over all layers."""
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate, fused=can_fuse(self))
 
-    def _evaluate(self, batch: list[Tensor], stage: str) -> None:
-        """Log the mean cross-entropy over a batch and the accuracy for ``stage``."""
+    def _step(self, batch: list[Tensor], stage: str) -> Tensor:
+        """Log the metrics of a batch under the name of the stage; return the loss."""
         x, y = batch
         logits = self(x)
-        accuracy = (logits.argmax(1) == y).float().mean()
-        metrics = {f"{stage}_loss": F.cross_entropy(logits, y), f"{stage}_accuracy": accuracy}
-        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=True)
+        loss = F.cross_entropy(logits, y)
+        metrics = {f"{stage}_loss": loss}
+        if stage != "train":
+            metrics[f"{stage}_accuracy"] = (logits.argmax(1) == y).float().mean()
+        self.log_dict(metrics, prog_bar=True, batch_size=len(y), sync_dist=stage != "train")
+        return loss

@@ -20,11 +20,12 @@ def complete(build_parser: Callable[[list[str]], ArgumentParser], commands: Sequ
     """
     if "_ARGCOMPLETE" not in os.environ:
         return
-    import argcomplete  # 20 ms, at a TAB alone
+    import argcomplete  # at a TAB alone
+    from argcomplete.lexers import split_line
 
-    words = argcomplete.split_line(os.environ["COMP_LINE"], int(os.environ["COMP_POINT"]))[3][1:]
-    start = int(os.environ["_ARGCOMPLETE"])  # the number of words before the arguments, as in "python main.py"
-    argcomplete.autocomplete(parser_for(words[start - 1 :], build_parser, commands), always_complete_options=False)
+    words = split_line(os.environ["COMP_LINE"], int(os.environ["COMP_POINT"]))[3]
+    start = int(os.environ["_ARGCOMPLETE"])  # the number of words before the arguments: 2 for "python main.py"
+    argcomplete.autocomplete(parser_for(words[start:], build_parser, commands), always_complete_options=False)
 
 
 def parser_for(
@@ -46,6 +47,6 @@ def parser_for(
             action.completer = lambda values=values, **_: values  # type: ignore[attr-defined]
         if action.default != SUPPRESS:
             action.required = False
-    if commands:
+    if commands and (not words or words[0] in commands):
         parser.add_argument("first_word", nargs="?", choices=commands)
     return parser

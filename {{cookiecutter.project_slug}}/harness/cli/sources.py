@@ -67,9 +67,8 @@ def parse_args(
     if checkpoint is None:
         return resolve(args)
     changed = differences(args, checkpoint, named.command)
-    args.ckpt_path = checkpoint.name
-    args.resume_from_checkpoint = None
     args = resolve(args)
+    args.ckpt_path = checkpoint.name
     require_more_to_do(args, changed)
     if changed:
         flags = ", ".join(f"--{name} {now} (there {then})" for name, (now, then) in changed.items())

@@ -7,7 +7,7 @@ All private names of Lightning that the harness uses are in this folder. Without
 from argparse import Namespace
 from typing import Any
 
-import pytorch_lightning as pl
+import pytorch_lightning
 
 from harness.runs.run import Run
 from harness.trainer_args import notice
@@ -17,10 +17,11 @@ VERSION = "2.6"
 
 def resume_exactly(trainer: Any, args: Namespace, run: Run) -> None:
     """Give a Trainer the loops that resume a run to the bit, and print what is lost on another Lightning than 2.6."""
-    if pl.__version__.split(".")[:2] != VERSION.split("."):
+    version: str = pytorch_lightning.__version__  # type: ignore[attr-defined]
+    if version.split(".")[:2] != VERSION.split("."):
         notice(
-            f"Lightning {pl.__version__} trains with its own loops: without exact resume, batches by seed and epoch, "
-            f"and fast steps, which this project has for Lightning {VERSION}"
+            f"Lightning {version} trains with its own loops: without exact resume, batches by seed and epoch, and fast "
+            f"steps, which this project has for Lightning {VERSION}"
         )
         return
     from harness.lightning_2_6.attach import attach

@@ -86,7 +86,7 @@ class Run:
         self.dir.mkdir(parents=True, exist_ok=True)
         self._opened.enter_context(locked(self.dir))
         remove_parts(self.dir)
-        if not self.resumes and (self.dir / CONFIG_FILE).exists():
+        if not self.resumes and RUN_DIR not in os.environ and (self.dir / CONFIG_FILE).exists():
             self._opened.close()
             raise UsageError(f"{self.dir} holds a run already: name another directory")
 

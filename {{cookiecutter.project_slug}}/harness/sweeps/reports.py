@@ -1,20 +1,43 @@
 """Reports of a run to its sweep: the metrics after each validation, and whether training continues."""
 
 import json
-import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from harness.cli.run_flags import of_validation
-from harness.lightning_2_6.loops import RunCallback
-from harness.runs.run import REPORTS_FILE, is_first_process
+from harness.runs.processes import is_first_process
+from harness.sweeps.run import REPORTS_FILE
+from harness.training.boundaries import BoundaryCallback
 
-REPORTED = "METRIC_OF_SWEEP"  # environment variable of a run in separate processes: the metric to report
+
+@dataclass
+class Report:
+    """The state of a run after a validation, or after an epoch.
+
+    Args:
+        step: number of reports so far.
+        epoch: number of epochs begun.
+        max_epochs: limit of epochs, or -1.
+        metrics: the last value of each metric.
+        is_last: whether training ends here.
+    """
+
+    step: int
+    epoch: int
+    max_epochs: int
+    metrics: dict[str, float]
+    is_last: bool
+
+    def text(self, metric: str) -> str:
+        """Return the report for the terminal, such as "epoch 3/20 val_loss 0.31"."""
+        limit = f"/{self.max_epochs}" if self.max_epochs > 0 else ""
+        return f"epoch {self.epoch}{limit} {metric} {self.metrics[metric]:.4g}"
 
 
-class Reporter(RunCallback):
+class Reporter(BoundaryCallback):
     """Reports a metric after each validation, or after each epoch if it is not a metric of validation.
 
     A validation at the end of an epoch is reported when the epoch has ended, after early stopping has decided.
@@ -24,10 +47,14 @@ class Reporter(RunCallback):
     """
 
     def __init__(self, metric: str) -> None:
-        """Remember the metric."""
         self.metric = metric
         self.step = 0  # of the last report: the number of reports so far
         self.has_validated = False  # since the last report
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in checkpoints, the same in this process and in others."""
+        return "Reporter"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the reports, for the checkpoint."""
@@ -35,7 +62,7 @@ class Reporter(RunCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the position of the reports."""
-        self.step, self.has_validated = state_dict["step"], state_dict.get("has_validated", False)
+        self.step, self.has_validated = state_dict["step"], state_dict["has_validated"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the validation; the next boundary reports it."""
@@ -49,10 +76,12 @@ class Reporter(RunCallback):
         self.has_validated = False
         if is_time and self.metric in trainer.callback_metrics:
             self.step += 1
-            self.report(trainer)
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            epoch, limit = trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or -1
+            self.report(Report(self.step, epoch, limit, metrics, training_is_over(trainer, epoch_is_over)))
 
-    def report(self, trainer: Any) -> None:
-        """Report the metric under ``self.step``."""
+    def report(self, report: Report) -> None:
+        """Report the metrics."""
         raise NotImplementedError
 
 
@@ -62,11 +91,11 @@ def is_at_epoch_end(trainer: Any) -> bool:
     return bool(trainer.is_last_batch or number == trainer.num_training_batches)
 
 
-def training_is_over(trainer: Any) -> bool:
+def training_is_over(trainer: Any, epoch_is_over: bool) -> bool:
     """Return whether no batch of training follows: a limit is reached, or the run stops early."""
-    loop = trainer.fit_loop
-    epochs, steps = loop.epochs.processed, trainer.global_step
-    if loop.max_epochs != -1 and epochs >= loop.max_epochs:
+    loop, steps = trainer.fit_loop, trainer.global_step
+    epochs = loop.epoch_progress.current.ready - (not epoch_is_over)
+    if loop.max_epochs not in (-1, None) and epochs >= loop.max_epochs:
         return True
     if loop.max_steps != -1 and steps >= loop.max_steps:
         return True
@@ -78,31 +107,22 @@ class FileReporter(Reporter):
 
     Args:
         metric: its name.
-        file: where the reports go.
+        run_dir: directory of the run.
     """
 
-    def __init__(self, metric: str, file: Path) -> None:
-        """Remember the arguments."""
+    def __init__(self, metric: str, run_dir: Path) -> None:
         super().__init__(metric)
-        self.file = file
+        self.file = run_dir / REPORTS_FILE
 
-    def report(self, trainer: Any) -> None:
+    def report(self, report: Report) -> None:
         """Append a line."""
         if is_first_process():
-            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            line = json.dumps({"step": self.step, "metrics": metrics, "is_last": training_is_over(trainer)})
             with self.file.open("a") as file:
-                file.write(f"{line}\n")
+                file.write(f"{json.dumps(asdict(report))}\n")
 
 
-def asked_for(run_dir: Path) -> list[pl.Callback]:
-    """Return the callback that reports to the sweep, if a sweep has started this process."""
-    metric = os.environ.get(REPORTED)
-    return [FileReporter(metric, run_dir / REPORTS_FILE)] if metric else []
-
-
-def read_reports(run_dir: Path) -> list[dict[str, Any]]:
+def read_reports(run_dir: Path) -> list[Report]:
     """Return the reports that a run in separate processes has made so far."""
     file = run_dir / REPORTS_FILE
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]  # the last one may be half written
+    return [Report(**json.loads(line)) for line in lines if line.endswith("\n")]  # the last one may be half written

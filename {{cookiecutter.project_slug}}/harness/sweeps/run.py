@@ -1,4 +1,4 @@
-"""One run of a sweep: in this process, or in processes of main.py."""
+"""One run of a sweep: in this process, or in processes of a program such as main.py."""
 
 import gc
 import json
@@ -14,17 +14,16 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.errors import ModelError, RunError, UsageError
-from harness.found import ROOT, said
+from harness.found import ROOT, describe_error
 from harness.runs import signals
+from harness.runs.processes import ENDS_WITH_PARENT, RUN_DIR
 from harness.runs.run import (
     CHECKPOINTS,
     CONFIG_FILE,
     ERROR_FILE,
-    GIVEN_DIR,
     LAST,
     METRICS_FILE,
-    REPORTS_FILE,
-    is_over,
+    is_finished,
     locked,
     write_config,
     write_error,
@@ -32,6 +31,7 @@ from harness.runs.run import (
 
 POLL = 0.5  # seconds between two looks at a run in other processes
 OUTPUT_FILE = "output.log"
+REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to its sweep
 # Files that a run writes before its first checkpoint; ``clear`` removes no others.
 BEGINNINGS = (
     CONFIG_FILE,
@@ -54,6 +54,7 @@ def run_in(
     callbacks: Sequence[Any] = (),
     *,
     here: bool | None = None,
+    program: str = "main.py",
     watch: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
@@ -67,6 +68,7 @@ def run_in(
         train: function that trains in this process.
         callbacks: additional callbacks of a run in this process.
         here: whether it runs in this process; by default unless it is distributed over several.
+        program: file of the root that runs it in other processes, with ``--config``.
         watch: called regularly during a run in other processes; any exception ends the run.
         environment: additional variables of a run in other processes.
 
@@ -77,25 +79,25 @@ def run_in(
     run_dir.mkdir(parents=True, exist_ok=True)
     last, config = run_dir / CHECKPOINTS / LAST, run_dir / CONFIG_FILE
     with locked(run_dir):
-        if is_over(run_dir):
+        if is_finished(run_dir):
             return metrics_of(run_dir)
         if not last.exists():
             clear(run_dir)
-        if processes(args) == 1 if here is None else here:
-            from harness import data as in_memory  # torch, which a process that only waits does not need
+    if processes(args) == 1 if here is None else here:
+        from harness import data  # torch, which a process that only waits does not need
 
-            if in_memory.kept is None:  # the next run in this process may use the same data
-                in_memory.kept = {}
-            try:
-                resumed = {"ckpt_path": str(last)} if last.exists() else {}
-                return dict(train(Namespace(**{**vars(args), **resumed}), run_dir, callbacks))
-            finally:
-                if not config.exists():  # refused
-                    write_config(vars(args), run_dir)
-        if not config.exists():
-            write_config(vars(args), run_dir)
+        if data.dataset_cache is None:  # the next run in this process may use the same data
+            data.dataset_cache = {}
+        resumed = {"ckpt_path": str(last)} if last.exists() else {}
+        try:
+            return dict(train(Namespace(**{**vars(args), **resumed}), run_dir, callbacks))
+        finally:
+            if not config.exists():  # refused
+                write_config(vars(args), run_dir)
+    if not config.exists():
+        write_config(vars(args), run_dir)
     resume = [f"--ckpt_path={last}"] if last.exists() else []
-    run_main([f"--config={config}", *resume], run_dir, watch, environment)
+    run_program([program, f"--config={config}", *resume], run_dir, watch, environment)
     return metrics_of(run_dir)
 
 
@@ -122,13 +124,13 @@ def processes(args: Namespace) -> int:
     return args.devices if isinstance(args.devices, int) else 1
 
 
-def run_main(
+def run_program(
     words: Sequence[str],
     run_dir: Path,
     watch: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Run main.py; its output goes to ``output.log``.
+    """Run a program of the root; its output goes to ``output.log``.
 
     Args:
         words: its command line.
@@ -144,13 +146,13 @@ def run_main(
     variables = {
         **os.environ,
         **environment,
-        GIVEN_DIR: str(run_dir),
-        signals.WITH_PARENT: "yes",
+        RUN_DIR: str(run_dir),
+        ENDS_WITH_PARENT: "yes",
         "SLURM_JOB_NAME": "interactive",
     }
     with (run_dir / OUTPUT_FILE).open("w+") as output, signals.waiting():
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), *words],
+            [sys.executable, str(ROOT / words[0]), *words[1:]],
             stdin=subprocess.PIPE,  # closed when this process ends
             stdout=output,
             stderr=output,
@@ -170,8 +172,10 @@ def run_main(
     if process.returncode < 0:
         raise RunError(f"its process was killed by signal {-process.returncode}, by hand or for want of memory")
     if process.returncode > 0:
-        errors = [line.partition("error: ")[2] for line in lines if line.startswith("main.py: error: ")] or lines[-1:]
-        raise RunError("".join(errors[-1:]).partition(" (see main.py")[0] or f"exit status {process.returncode}")
+        errors = [line.partition("error: ")[2] for line in lines if line.startswith(f"{words[0]}: error: ")] or lines[
+            -1:
+        ]
+        raise RunError("".join(errors[-1:]).partition(f" (see {words[0]}")[0] or f"exit status {process.returncode}")
 
 
 def reason(error: BaseException, run_dir: Path) -> str:
@@ -181,7 +185,7 @@ def reason(error: BaseException, run_dir: Path) -> str:
         if not file.exists() and run_dir.is_dir():  # processes of a run have written their own
             file.write_text(f"{error}\n", encoding="utf-8")
         return str(error)
-    message = str(error) if isinstance(error, ModelError) else said(error)
+    message = str(error) if isinstance(error, ModelError) else describe_error(error)
     write_error(error.__cause__ or error, message, run_dir)
     return message
 

@@ -1,8 +1,12 @@
 """Hooks between batches, for what saves, stops or reports there."""
 
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytorch_lightning as pl
+
+from harness.errors import Stopped
+from harness.runs import signals
 
 
 class BoundaryCallback(pl.Callback):
@@ -29,11 +33,24 @@ def call_hook(trainer: Any, name: str, *args: Any) -> None:
 
 
 class PublicBoundaries(pl.Callback):
-    """Calls the hooks of boundary callbacks from Lightning's own hooks."""
+    """Calls the hooks of boundary callbacks from Lightning's own hooks; signals wait for the end of a batch."""
+
+    def __init__(self) -> None:
+        self.waiting = ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Call on_restored."""
+        self.waiting.enter_context(signals.waiting())
         call_hook(trainer, "on_restored")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let signals wait no longer."""
+        self.waiting.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Let signals wait no longer."""
+        with suppress(Stopped):
+            self.waiting.close()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Call on_boundary, before a validation that follows the batch."""

@@ -1,133 +1,144 @@
-"""Which trial a worker runs next: exactly as many as asked for, and those of killed workers again."""
+"""Claims of workers on trials: exactly as many trials as asked for, and those of killed workers again."""
 
 import os
 import platform
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from harness.runs.run import CHECKPOINTS, LAST, is_locked
-from harness.sweeps.optuna import records, studies
+from harness.sweeps.optuna import records
+from harness.sweeps.optuna.locks import Locks
+from harness.sweeps.optuna.records import OWNER, owner_of
+from harness.sweeps.optuna.sampling import build_sampler, grid_point
 from harness.sweeps.optuna.sweep import Sweep
 
-BEAT = 20.0  # seconds between the signs of life of a running trial
-GRACE = 120.0  # seconds without one, after which a worker on another machine counts as dead
-MOST_DEATHS = 5  # of workers in one trial, at one checkpoint, after which it is not tried again
-DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in it since when it last saved
-MINE = "worker"  # user attribute of a trial: who runs it, where, and the command line that repeats it
+MOST_DEATHS = 5  # workers killed in one trial at one checkpoint, after which the trial fails
+DEATHS = "deaths"  # user attribute of a trial: how many workers were killed in it since its last checkpoint
 
 
-def owner_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the worker of a trial, its directory and command line; empty for a trial of another program."""
-    found = trial.user_attrs.get(MINE)
-    return found if isinstance(found, dict) else {}
+@dataclass
+class Claim:
+    """A trial that this process runs.
+
+    Args:
+        trial: the trial of Optuna.
+        drawn: values of the searched flags.
+        key: key of the lock that this process holds for as long as it runs the trial.
+    """
+
+    trial: Trial
+    drawn: dict[str, Any]
+    key: int
 
 
 class Claims:
     """Gives trials to workers.
 
-    A trial is taken by making it, or one that waits: so there are never more than asked for. One whose worker is gone
-    waits again, under its number and with its values. All of this is done under a lock (``studies.exclusive``).
+    A worker holds a lock for its trial, which the system releases when the process ends: a trial that is RUNNING
+    without a held lock belongs to a dead worker, and waits again, with its number and its values. All changes of state
+    are made by one process at a time.
 
     Args:
-        sweep: what the command line says.
-        study: Optuna's.
-        storage: where it is kept.
-        url: of the storage.
+        sweep: the sweep.
+        study: the study of Optuna.
+        storage: its storage.
+        locks: its locks.
     """
 
-    def __init__(self, sweep: Sweep, study: optuna.Study, storage: BaseStorage, url: str) -> None:
-        """Begin to look."""
-        self.sweep, self.study, self.storage, self.url = sweep, study, storage, url
+    def __init__(self, sweep: Sweep, study: optuna.Study, storage: BaseStorage, locks: Locks) -> None:
+        self.sweep, self.study, self.storage, self.locks = sweep, study, storage, locks
         self.n_trials = sweep.n_trials
-        self.grid = sweep.space.grid() if sweep.args.sampler == "grid" else None
         self.earlier = {trial.number for trial in self.trials() if trial.state.is_finished()}
         self.tests = records.tests_of(study)
-        self.beats: dict[int, tuple[Any, float]] = {}  # by trial: the last sign of life, and when it was first seen
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials; they are not to be changed."""
+        """Return all trials, which must not be changed."""
         return self.study.get_trials(deepcopy=False)
 
-    def claim(self, more: dict[str, Any]) -> tuple[Trial, dict[str, Any]] | None:
-        """Return a trial that this process is to run, and what it draws; None if there is none to be had.
-
-        Args:
-            more: flags of its run that depend on the worker.
-        """
-        with studies.exclusive(self.url, self.sweep.directory):
-            trials = self.trials()
-            for trial in trials:
-                if trial.state == TrialState.RUNNING and self.is_abandoned(trial):
-                    self.give_back(trial)
-                    trials = self.trials()
-            waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
-            if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
-                return None
-            number = min(waiting, default=len(trials))
-            if not waiting:
-                records.record_sampling(self.study, self.sweep.args.sampler, self.sweep.pruner, number)
-            self.study.sampler = studies.sampler(self.sweep.args.sampler, self.sweep.flags.seed, number, self.grid)
-            claimed = self.study.ask()
-            drawn = self.sweep.space.draw(claimed)
-            run_dir, command = self.run_dir(claimed).resolve(), self.sweep.command(drawn, **more)
-            signed = {**myself(), "claim": uuid4().hex, "run": str(run_dir), "command": command}
-            claimed.set_user_attr(MINE, signed)
-            return claimed, drawn
-
-    # {% if cookiecutter.sweeps == "both" %}
-    def take_over(self, number: int, claim: str) -> tuple[Trial, dict[str, Any]] | None:
-        """Return a trial that another process has claimed for this one, and what it draws; None if it is that no more.
-
-        Args:
-            number: of the trial.
-            claim: by which it is known.
-        """
-        with studies.exclusive(self.url, self.sweep.directory):
-            found = self.trials()[number]
-            owner = found.user_attrs.get(MINE, {})
-            if found.state.is_finished() or owner.get("claim") != claim:
-                return None
-            if found.state == TrialState.WAITING:  # this process was stopped and started again
-                self.storage.set_trial_state_values(found._trial_id, TrialState.RUNNING)
-            self.study.sampler = optuna.samplers.RandomSampler()  # all is drawn
-            trial = Trial(self.study, found._trial_id)
-            trial.set_user_attr(MINE, {**owner, **myself()})
-            return trial, self.sweep.space.draw(trial)
-
-    # {% endif %}
     def run_dir(self, trial: Trial | FrozenTrial) -> Path:
-        """Return the directory of a trial's run."""
+        """Return the directory of the run of a trial."""
         return self.sweep.directory / "trials" / f"{trial.number:04}"
 
-    def is_mine(self, trial: Trial) -> bool:
-        """Return whether a trial is still this process's, and has not been given to another that thought it dead."""
-        now = self.storage.get_trial(trial._trial_id)
-        own = now.user_attrs.get(MINE, {})
-        return now.state == TrialState.RUNNING and all(own.get(name) == value for name, value in myself().items())
+    def claim(self) -> Claim | None:
+        """Return a trial for this process, or None if there is none."""
+        with self.locks.exclusive():
+            trials = self.trials()
+            abandoned = [trial for trial in trials if self.is_abandoned(trial)]
+            for trial in abandoned:
+                self.give_back(trial)
+            trials = self.trials() if abandoned else trials
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            if self.failures(trials) or not (waiting or len(trials) < self.n_trials):
+                return None
+            number = waiting[0].number if waiting else len(trials)
+            key = self.locks.take()
+            run = self.sweep.directory / "trials" / f"{number:04}"
+            owner = {"key": key, "domain": self.locks.domain, "host": platform.node(), "pid": os.getpid()}
+            owner["run"] = str(run.resolve())
+            if waiting:
+                self.sign(waiting[0], **owner)
+            else:  # signed before it runs, so that it never belongs to nobody
+                seed, grid = self.sweep.flags.seed, self.sweep.grid
+                point = {} if grid is None else grid_point(grid, seed, number)
+                self.study.enqueue_trial(point, user_attrs={OWNER: owner})
+                records.record_sampling(self.study, self.sweep.flags.sampler, self.sweep.pruner, number)
+            self.study.sampler = build_sampler(self.sweep.flags.sampler, self.sweep.flags.seed, number)
+            asked = self.study.ask()
+            return Claim(asked, self.sweep.space.draw(asked), key)
 
-    def count_death(self, pid: int) -> None:
-        """Note that a worker that this process had started was killed in the middle of a trial, if it was."""
-        for trial in self.trials():
-            owner = trial.user_attrs.get(MINE, {})
-            if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
-                last = self.run_dir(trial) / CHECKPOINTS / LAST
-                saved = last.stat().st_mtime if last.exists() else None
-                before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
-                count = before["count"] + 1 if before["saved"] == saved else 1
-                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
+    def sign(self, trial: Trial | FrozenTrial, **facts: Any) -> None:
+        """Add facts to those on the worker of a trial."""
+        now = self.storage.get_trial(trial._trial_id).user_attrs.get(OWNER, {})
+        self.storage.set_trial_user_attr(trial._trial_id, OWNER, {**now, **facts})
+
+    def is_ours(self, claim: Claim) -> bool:
+        """Return whether a trial still belongs to this process: a server may have lost its locks."""
+        now = self.storage.get_trial(claim.trial._trial_id)
+        return now.state == TrialState.RUNNING and owner_of(now).get("key") == claim.key
+
+    def finish(self, claim: Claim, state: TrialState, values: Sequence[float] | None, **facts: Any) -> None:
+        """Record the outcome of a trial.
+
+        Args:
+            claim: the trial.
+            state: complete, pruned or failed; WAITING lets the next start resume it.
+            values: of the objectives, if it is complete.
+            facts: user attributes; empty ones are left out.
+        """
+        with self.locks.exclusive():
+            if self.is_ours(claim):
+                for name, value in facts.items():
+                    if value:
+                        claim.trial.set_user_attr(name, value)
+                if state == TrialState.WAITING:
+                    self.storage.set_trial_state_values(claim.trial._trial_id, state)
+                else:
+                    self.study.tell(claim.trial, values, state)
+        self.locks.release(claim.key)
+
+    def is_abandoned(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial is RUNNING and its worker is dead.
+
+        Where machines share neither a database server nor files, only a machine that sees the lock can know.
+        """
+        if trial.state != TrialState.RUNNING:
+            return False
+        owner = owner_of(trial)
+        if not owner:
+            return True
+        if owner["domain"] != self.locks.domain or self.locks.is_held(owner["key"]):
+            return False
+        # A run with processes of its own may have outlived the worker, and ends by itself.
+        return not is_locked(Path(owner.get("run", "")))
 
     def give_back(self, trial: FrozenTrial) -> None:
-        """Let a trial of a dead worker wait for another; where too many have died of it, let it fail."""
+        """Let a trial of a dead worker wait for another; it fails if too many have died in it."""
         deaths = trial.user_attrs.get(DEATHS, {"count": 0})["count"]
         if deaths < MOST_DEATHS:
             self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
@@ -136,98 +147,31 @@ class Claims:
             self.storage.set_trial_user_attr(trial._trial_id, "error", reason)
             self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def release(self, trial: Trial) -> None:
-        """Let a trial wait for the next start: it goes on from its last checkpoint."""
-        with studies.exclusive(self.url, self.sweep.directory):
-            if self.is_mine(trial):
-                self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    def count_death(self, pid: int) -> None:
+        """Record that a worker which this process started was killed in a trial, if it was in one."""
+        for trial in self.trials():
+            owner = owner_of(trial)
+            if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
+                last = self.run_dir(trial) / CHECKPOINTS / LAST
+                saved = last.stat().st_mtime if last.exists() else None
+                before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
+                count = before["count"] + 1 if before["saved"] == saved else 1
+                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
 
     def failures(self, trials: Sequence[FrozenTrial]) -> str:
-        """Return why so many trials in a row have failed that there is no sense in more; or nothing.
-
-        Only those that finished since this process has begun to look count.
-        """
+        """Return why the sweep stops: too many trials in a row have failed since this process started; or nothing."""
         finished = [trial for trial in trials if trial.state.is_finished() and trial.number not in self.earlier]
         finished.sort(key=lambda trial: str(trial.datetime_complete), reverse=True)
-        most = self.sweep.args.max_failures
+        most = self.sweep.flags.max_failures
         if len(finished) < most or any(trial.state != TrialState.FAIL for trial in finished[:most]):
             return ""
         in_a_row = "a trial has failed" if most == 1 else f"{most} trials in a row have failed"
         return f"{in_a_row}, the last with: {finished[0].user_attrs.get('error', 'no reason')}"
 
-    def is_abandoned(self, trial: FrozenTrial) -> bool:
-        """Return whether nobody works at a running trial any more."""
-        owner = trial.user_attrs.get(MINE)
-        if owner is None:  # killed between asking and signing, if others waited for the lock
-            return not self.url.startswith(studies.GRPC) or self.is_silent(trial)
-        here = myself()
-        if owner["host"] != here["host"]:
-            return self.is_silent(trial)
-        if owner["boot"] == here["boot"] and birth(owner["pid"]) == owner["born"]:
-            return False
-        # A run with processes of its own may have outlived the worker, and comes to its end alone.
-        return not is_locked(Path(owner["run"]))
-
-    def is_silent(self, trial: FrozenTrial) -> bool:
-        """Return whether a running trial has not given a sign of life for so long that it is dead."""
-        sign = (trial.user_attrs.get("beat"), trial.datetime_start)
-        if self.beats.get(trial.number, (None, 0.0))[0] != sign:
-            self.beats[trial.number] = sign, monotonic()
-        return monotonic() - self.beats[trial.number][1] > GRACE
-
-    def is_more_to_do(self) -> bool:
+    def has_more(self) -> bool:
         """Return whether a worker would find a trial now."""
         trials = self.trials()
         return not self.failures(trials) and (
             len(trials) < self.n_trials
-            or any(trial.state == TrialState.WAITING for trial in trials)
-            or any(trial.state == TrialState.RUNNING and self.is_abandoned(trial) for trial in trials)
+            or any(trial.state == TrialState.WAITING or self.is_abandoned(trial) for trial in trials)
         )
-
-    @contextmanager
-    def alive(self, trial: Trial) -> Iterator[None]:
-        """Give signs of life for a trial that runs, for workers on other machines."""
-        over = threading.Event()
-
-        def beat() -> None:
-            number = 0
-            while not over.wait(BEAT):
-                number += 1
-                with suppress(Exception):  # the next one may get through
-                    trial.storage.set_trial_user_attr(trial._trial_id, "beat", number)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-
-@cache
-def myself() -> dict[str, Any]:
-    """Return what tells this process from every other, also from one that gets its number later."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    pid = os.getpid()
-    return {
-        "host": platform.node(),
-        "boot": boot.read_text().strip() if boot.exists() else "",
-        "pid": pid,
-        "born": birth(pid),
-    }
-
-
-def birth(pid: int) -> str | None:
-    """Return when a process of this machine was started, or None if it is no more."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # no such file system, or gone in this moment
-        return None if Path("/proc/self/stat").exists() else "alive"
-    return None if fields[0] in "ZX" else fields[19]

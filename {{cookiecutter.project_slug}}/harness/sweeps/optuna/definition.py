@@ -59,14 +59,14 @@ class Definition:
     Args:
         metrics: names of the objectives.
         directions: minimize or maximize, for each metric.
-        space: ranges by name, in the syntax of ``--search``; several if they vary between trials. None if unknown.
+        space: ranges by name, in the syntax of ``--search``; several if they vary between trials.
         flags: plain values of the flags of main.py, except flags that every trial draws.
         given: flags of main.py and of the sweep that the first command line gave, and so held fixed.
     """
 
     metrics: list[str]
     directions: list[str]
-    space: dict[str, list[str]] | None
+    space: dict[str, list[str]]
     flags: dict[str, Any]
     given: dict[str, Any] = field(default_factory=dict)
 
@@ -78,26 +78,20 @@ class Definition:
         """Return the values that are compared, by name."""
         counted = {name: COUNTED[name](value) if name in COUNTED else value for name, value in self.flags.items()}
         flags = {name: shown(value) for name, value in counted.items() if name not in UNCOUNTED}
-        drawn = {name: [*values, *([flags[name]] if name in flags else [])] for name, values in self.drawn.items()}
+        drawn = {name: [*values, *([flags[name]] if name in flags else [])] for name, values in self.space.items()}
         goal = {"monitor": shown(self.metrics), "direction": shown(self.directions)}
         return {**goal, **flags, **{name: " or ".join(values) for name, values in drawn.items()}}
 
-    @property
-    def drawn(self) -> dict[str, list[str]]:
-        """The search space; empty if unknown."""
-        return self.space or {}
+    def counted(self) -> dict[str, Any]:
+        """Return the flags that can change the value of a trial, and are not searched."""
+        return {name: value for name, value in self.flags.items() if name not in UNCOUNTED and name not in self.space}
 
 
 def read_definition(text: Any) -> Definition | None:
     """Return the definition in a user attribute of a study; None if another program wrote it."""
     try:
-        content = json.loads(text)
-        if "flags" in content:
-            return Definition(**content)
-        metrics, directions = content.pop("metrics"), content.pop("directions")
-        flags = {name: value for name, value in content.items() if name not in ("sampler", "pruner", "space")}
-        return Definition(metrics, directions, None, flags)  # of version 0.1.0
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return Definition(**json.loads(text))
+    except (TypeError, ValueError):
         return None
 
 
@@ -111,10 +105,10 @@ def differences(before: Definition, here: Definition, defaults: Mapping[str, Any
         here: definition of a command line.
         defaults: defaults of the flags, by name.
     """
-    unknown = here.flags.keys() - before.flags.keys() - before.drawn.keys()
+    unknown = here.flags.keys() - before.flags.keys() - before.space.keys()
     flags = {**{name: defaults[name] for name in unknown if name in defaults}, **before.flags}
     old, new = replace(before, flags=flags).identity(), here.identity()
-    names = [name for name in {**old, **new} if before.space is not None or name not in here.drawn]
+    names = list({**old, **new})
     if old["model_name"] != new["model_name"]:  # all other flags depend on it
         names = ["model_name"]
     return [

@@ -1,52 +1,82 @@
 """The flags of a sweep, beside those of main.py."""
 
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from harness.flags import positive_int, yes_no
 
 DIRECTIONS = ("minimize", "maximize")
-SAMPLERS = ("tpe", "random", "grid", "cmaes", "gp", "qmc")
-PRUNERS = ("median", "hyperband", "successive_halving", "none")
+# Names of --sampler and --pruner, and Optuna's classes. To add one, add a line: see docs/sweeps.md.
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "random": "RandomSampler",
+    "grid": "RandomSampler",  # trial N is point N of the grid, so it has no value to sample
+    "cmaes": "CmaEsSampler",
+    "gp": "GPSampler",
+    "qmc": "QMCSampler",
+}
+PRUNERS = {
+    "median": "MedianPruner",
+    "hyperband": "HyperbandPruner",
+    "successive_halving": "SuccessiveHalvingPruner",
+    "none": "NopPruner",
+}
 N_TRIALS = 20
-TESTS = "test_after_fit"  # flag of main.py with another meaning in a sweep
+TESTS = "test_after_fit"  # flag of main.py with another default in a sweep
+
+AnyParser = TypeVar("AnyParser", bound=ArgumentParser)
 
 
-def add_sweep_args(parser: ArgumentParser) -> None:
-    """Add the flags of a sweep."""
+def add_sweep_args(parser: AnyParser) -> AnyParser:
+    """Add the flags of a sweep, and return the parser."""
     group = parser.add_argument_group("sweep")
     group.add_argument(
         "--n_trials",
         type=positive_int,
         metavar="N",
-        help=f"trials in all, those of earlier starts included (default: {N_TRIALS}; of a grid all)",
+        help=f"total number of trials, earlier starts included (default: {N_TRIALS}; for a grid, all points)",
     )
     group.add_argument(
         "--search",
         nargs="+",
         action="extend",
         metavar="NAME=VALUES",
-        help="search these values: NAME=LOW..HIGH, LOW..HIGH:log, LOW..HIGH:STEP or VALUE,VALUE; names that the model "
-        "searches, too, are searched so",
+        help="values to search: NAME=LOW..HIGH, LOW..HIGH:log, LOW..HIGH:STEP or VALUE,VALUE; overrides the model's "
+        "own range",
     )
     group.add_argument(
-        "--search_only", type=yes_no, nargs="?", const=True, default=False, help="search nothing but what --search says"
+        "--search_only", type=yes_no, nargs="?", const=True, default=False, help="search no flags but those of --search"
     )
     group.add_argument(
         "--direction",
         type=directions,
         metavar="minimize|maximize",
-        help="of --monitor, or of several METRIC,METRIC one each; default: what the model says",
+        help="which way each --monitor metric improves, separated by commas (default: the model's)",
     )
-    group.add_argument("--sampler", choices=SAMPLERS, default="tpe", help="what chooses values")
-    group.add_argument(
-        "--pruner", choices=PRUNERS, help="what stops trials that do badly (default: median; with several metrics none)"
+    sampler = group.add_argument(
+        "--sampler",
+        type=choice_of(SAMPLERS, "samplers"),
+        default="tpe",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help=f"method that chooses values: {', '.join(SAMPLERS)}, with options of Optuna, such as "
+        "tpe:n_startup_trials=20",
     )
-    group.add_argument("--workers", type=positive_int, default=1, metavar="N", help="processes that run trials")
+    pruner = group.add_argument(
+        "--pruner",
+        type=choice_of(PRUNERS, "pruners"),
+        metavar="NAME[:OPTION=VALUE,...]",
+        help=f"method that stops bad trials: {', '.join(PRUNERS)}, with options of Optuna, such as median:warmup=3 "
+        "(default: median after a third of --max_epochs; with several metrics none)",
+    )
+    for action, words in ((sampler, SAMPLERS), (pruner, PRUNERS)):
+        action.words = tuple(words)  # type: ignore[attr-defined]  # for completion
+    group.add_argument("--workers", type=positive_int, default=1, metavar="N", help="number of parallel processes")
     group.add_argument(
         "--storage",
         metavar="URL",
-        help="where the study is kept: postgresql://..., sqlite:///FILE, journal:FILE or grpc://HOST:PORT; the same "
-        "command on other machines joins in (default: a file in the directory of the sweep)",
+        help="database of the study: postgresql://..., sqlite:///FILE, journal:FILE or grpc://HOST:PORT; the same "
+        "command on other machines joins the sweep (default: a file in the directory of the sweep)",
     )
     group.add_argument(
         "--study_name",
@@ -55,10 +85,10 @@ def add_sweep_args(parser: ArgumentParser) -> None:
         help="name of a new study, or of an existing one, whose flags need not be given (default: made from the flags)",
     )
     group.add_argument(
-        "--keep_top", type=positive_int, default=3, metavar="K", help="trials that keep their checkpoints: the best K"
+        "--keep_top", type=positive_int, default=3, metavar="K", help="number of best trials that keep checkpoints"
     )
     group.add_argument(
-        "--max_failures", type=positive_int, default=5, metavar="N", help="stop when N trials in a row have failed"
+        "--max_failures", type=positive_int, default=5, metavar="N", help="failures in a row that stop the sweep"
     )
     group.add_argument(
         "--report",
@@ -68,20 +98,50 @@ def add_sweep_args(parser: ArgumentParser) -> None:
         default=False,
         help="write the report of this sweep, running or finished, and run no trial",
     )
+    change_test_flag(parser)
+    return parser
 
 
-def leave_test_to_the_end(parser: ArgumentParser) -> None:
+def change_test_flag(parser: ArgumentParser) -> None:
     """Change the default of ``--test_after_fit`` to no, and its help."""
-    parser.set_defaults(**{TESTS: False})
-    action = next(each for each in parser._actions if each.dest == TESTS)
-    action.help = "test of every trial after its fit; without it, the best trial is tested once, after all trials"
+    action = next((each for each in parser._actions if each.dest == TESTS), None)
+    if action is not None:
+        action.default = False
+        action.help = "test every trial after its fit; without it, only the best trial is tested, after all trials"
+
+
+def sweep_flags() -> list[str]:
+    """Return the names of the flags of a sweep."""
+    return [action.dest for action in add_sweep_args(ArgumentParser(add_help=False))._actions]
+
+
+def choice_of(names: Collection[str], kind: str) -> Callable[[str], str]:
+    """Return the type of a flag with a name and options, such as "median:n_warmup_steps=3".
+
+    Args:
+        names: the names.
+        kind: "samplers" or "pruners".
+    """
+
+    def choice(text: str) -> str:
+        """Return ``text`` with the full names of its options."""
+        name, colon, _ = text.partition(":")
+        if name not in names:
+            raise ArgumentTypeError(f"{name!r} is not one of {', '.join(names)}")
+        if not colon:
+            return text
+        from harness.sweeps.optuna.sampling import full_text  # optuna, for those who give options
+
+        return full_text(text, kind)
+
+    return choice
 
 
 def directions(text: str) -> tuple[str, ...]:
     """Return the directions in ``text``: one for each metric."""
     found = tuple(text.split(","))
     if not set(found) <= set(DIRECTIONS):
-        raise ArgumentTypeError(f"{text!r} is neither minimize nor maximize, nor such for each metric")
+        raise ArgumentTypeError(f"{text!r} is not minimize or maximize, one for each metric")
     return found
 
 

@@ -1,39 +1,84 @@
-"""What a sweep shows: a bar with the best so far, a line for each trial that ends, and the result."""
+"""The terminal output of a sweep: what it searches, a line for each trial, and the result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from time import monotonic
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from tqdm import tqdm
 
-from harness.runs.run import BEST, CHECKPOINTS
-from harness.sweeps.optuna.claims import Claims, owner_of
-from harness.sweeps.optuna.ranking import best, ranked
-from harness.sweeps.optuna.records import metric_names, metrics_of, tests_of
-from harness.sweeps.optuna.report import error_of, line_of, sampling_lines, summary, write_report
+from harness.sweeps.optuna.best import best, ranked
+from harness.sweeps.optuna.claims import Claims
+from harness.sweeps.optuna.definition import shown
+from harness.sweeps.optuna.records import best_checkpoint, metric_names, record_n_trials, row_of, sampling_of, tests_of
+from harness.sweeps.optuna.report import sampling_lines, summary, write_report
+from harness.sweeps.optuna.storages import without_password
+from harness.sweeps.optuna.sweep import NOT_KEPT, Sweep
+from harness.sweeps.results import as_lines, failure, rounded
 
-SHOWN = 10  # trials of the table
+SHOWN = 10  # trials of the final table
+INTERVAL = 5.0  # seconds between two lines on a running trial
+
+
+def introduce(claims: Claims, url: str) -> None:
+    """Print what the sweep searches, where it is, and how to stop it."""
+    sweep, trials = claims.sweep, claims.trials()
+    record_n_trials(claims.study, sweep.flags.n_trials)
+    goals = ", ".join(
+        f"{direction} {metric}" for direction, metric in zip(sweep.directions, sweep.metrics, strict=True)
+    )
+    given = {name: sweep.given[name] for name in sorted(sweep.given.keys() - NOT_KEPT - {"search"})}
+    finished = sum(trial.state.is_finished() for trial in trials)
+    lines = {
+        "study": f"{sweep.name}, {f'{finished} of {claims.n_trials} trials are finished' if trials else 'new'}",
+        "directory": str(sweep.directory),
+        "storage": without_password(url),
+        "search": f"{goals} over {space_text(sweep)}",
+        "fixed": " ".join(f"{name}={shown(value)}" for name, value in given.items()),
+        "method": f"sampler {sweep.flags.sampler}, pruner {sweep.pruner}, {claims.n_trials} trials, "
+        f"workers: {sweep.flags.workers}",
+        "stop": "Ctrl-C; the same command resumes",
+    }
+    for name, text in lines.items():
+        if text:
+            print(f"{name:<11}{text}")
+    for name, value in sweep.space.single_values().items():
+        print(f"{'note':<11}{name} has a single value: {shown(value)}")
+    print(flush=True)
+
+
+def space_text(sweep: Sweep) -> str:
+    """Return the search space in one line."""
+    return ", ".join(f"{name} {' or '.join(texts)}" for name, texts in sweep.space.texts.items())
 
 
 class Progress:
-    """Shows how far a sweep has got.
+    """Shows the trials of a sweep while it runs.
 
     Args:
         claims: knows the trials.
     """
 
     def __init__(self, claims: Claims) -> None:
-        """Begin with the trials that are there."""
         self.claims = claims
         self.seen = set(claims.earlier)
+        self.shown: dict[str, float] = {}  # when a line on a running trial was shown last
         tqdm.monitor_interval = 0  # no thread beside
         self.bar = tqdm(total=claims.n_trials, initial=len(self.seen), unit="trial", disable=None)
 
-    def show(self) -> None:
-        """Show what is new."""
+    def show(self, lines: Sequence[str] = ()) -> None:
+        """Show new reports of running trials, and trials that have ended.
+
+        Args:
+            lines: new lines in the logs of the workers.
+        """
+        latest = {line.split()[0]: line for line in lines if line.startswith("#") and " " in line}
+        for number, line in latest.items():
+            if monotonic() - self.shown.setdefault(number, monotonic()) > INTERVAL:
+                self.shown[number] = monotonic()
+                tqdm.write(line)
         for trial in self.claims.trials():
             if trial.state.is_finished() and trial.number not in self.seen:
                 self.seen.add(trial.number)
@@ -49,73 +94,36 @@ class Progress:
         self.bar.close()
 
 
-def described(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
+def described(trial: optuna.trial.FrozenTrial, metrics: tuple[str, ...]) -> str:
     """Return a line on a trial that has ended."""
-    drawn = " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items()
-    )
+    row = row_of(trial, metrics, {})
     if trial.state == TrialState.FAIL:
-        return f"trial {trial.number} failed ({drawn}): {error_of(trial)}"
-    values = " ".join(f"{metric} {value:.4f}" for metric, value in zip(metrics, trial.values or [], strict=False))
-    pruned = f" pruned after {len(trial.intermediate_values)}" if trial.state == TrialState.PRUNED else ""
-    return f"trial {trial.number}{pruned}: {values} ({drawn})"
+        return failure(row, "trial")
+    drawn = " ".join(f"{name}={rounded(value)}" for name, value in row.drawn.items())
+    values = " ".join(f"{name} {value:.4f}" for name, value in row.objectives.items() if value is not None)
+    number = len(trial.intermediate_values)
+    pruned = f" pruned after {number} report{'s' * (number != 1)}" if trial.state == TrialState.PRUNED else ""
+    return f"trial {row.name}{pruned}: {values} ({drawn})"
 
 
 def print_result(study: optuna.Study, directory: Path) -> None:
-    """Print the best trials as a table, what repeats the best one, and where the report is, which is written."""
+    """Print the best trials as a table, the command that repeats the best one, and the path of the report."""
     page = write_report(study, directory)
     metrics, tests = metric_names(study), tests_of(study)
-    for row in columns_that_fit(ranked(study)[:SHOWN], metrics, tests):
-        print(row.rstrip())
-    print(summary(study))
-    for line in sampling_lines(study)[1:]:
+    rows = [row_of(trial, metrics, tests) for trial in ranked(study)[:SHOWN]]
+    for line in as_lines(rows, "trial", get_terminal_size().columns):
         print(line)
+    print(summary(study))
+    if len(sampling_of(study)) > 1:
+        print("\n".join(sampling_lines(study)))
     for trial in best(study):
-        values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(metrics, trial.values, strict=True))
-        print(f"\n{'best' if len(metrics) == 1 else 'on the front'}: trial {trial.number}, {values}")
-        others = {name: value for name, value in metrics_of(trial, tests).items() if name not in metrics}
-        for name, value in others.items():
+        row = row_of(trial, metrics, tests)
+        values = ", ".join(f"{metric} {value:.4f}" for metric, value in row.objectives.items())
+        print(f"\n{'best' if len(metrics) == 1 else 'on the front'}: trial {row.name}, {values}")
+        for name, value in row.metrics.items():
             print(f"{name:<28}{value:.4f}")
-        if line := line_of(trial):
-            print(line)
-        checkpoint = Path(owner_of(trial).get("run", ""), CHECKPOINTS, BEST)
-        if checkpoint.exists():
-            print(checkpoint)
+        if checkpoint := best_checkpoint(row):
+            print(f"{'checkpoint':<28}{checkpoint}")
+        if row.command:
+            print(row.command)
     print(f"\nreport {page}")
-
-
-def columns_that_fit(
-    trials: Sequence[FrozenTrial], metrics: Sequence[str], tests: Mapping[int, Mapping[str, Any]]
-) -> list[str]:
-    """Return the lines of a table of trials: objectives, drawn values, and as many other metrics as the screen fits.
-
-    Args:
-        trials: trials of the rows.
-        metrics: names of the objectives.
-        tests: from ``tests_of``.
-    """
-    drawn = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    found = {trial.number: metrics_of(trial, tests) for trial in trials}
-    names = [name for each in found.values() for name in each]
-    others = sorted(set(names) - set(metrics), key=lambda name: (-names.count(name), name))
-    columns = [["trial", *(str(trial.number) for trial in trials)]]
-    columns += [[metric, *(f"{trial.values[number]:.4f}" for trial in trials)] for number, metric in enumerate(metrics)]
-    columns += [[name, *(text_of(trial.params.get(name, "")) for trial in trials)] for name in drawn]
-    more = [[name, *(text_of(found[trial.number].get(name, "")) for trial in trials)] for name in others]
-    left = get_terminal_size().columns - sum(width_of(column) for column in columns)
-    for column in more:
-        left -= width_of(column)
-        if left >= 0:
-            columns.append(column)
-    padded = [[cell.ljust(width_of(column)) for cell in column] for column in columns if trials]
-    return ["".join(row) for row in zip(*padded, strict=True)]
-
-
-def width_of(column: Sequence[str]) -> int:
-    """Return the width of a column, including the gap after it."""
-    return max(map(len, column)) + 2
-
-
-def text_of(value: Any) -> str:
-    """Return a value with at most four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

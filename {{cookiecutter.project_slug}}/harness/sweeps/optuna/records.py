@@ -1,15 +1,22 @@
 """User attributes of a study and of its trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.runs.run import BEST, CHECKPOINTS
+from harness.sweeps.results import Row
+from harness.words import shell_line
 
 METRICS = "metrics"  # of a trial: the last value of each metric of its run
 TEST = "test:"  # prefix, of a study: the test of a trial, since Optuna lets no attribute be added to a finished trial
 SAMPLING = "sampling"  # of a study: each change of sampler or pruner, with the first trial and the date
+OWNER = "worker"  # of a trial: its worker, its directory, the command line that repeats it, and its epochs
+STATES = {TrialState.FAIL: "failed", TrialState.WAITING: "waiting"}  # names of other states are Optuna's
 N_TRIALS = "n_trials"  # of a study: the last --n_trials
 
 
@@ -64,6 +71,47 @@ def record_n_trials(study: optuna.Study, number: int | None) -> None:
     """Record the last --n_trials, if it is given and new."""
     if number not in (None, study.user_attrs.get(N_TRIALS)):
         study.set_user_attr(N_TRIALS, number)
+
+
+def owner_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the worker of a trial, its directory and command line; empty for a trial of another program."""
+    found = trial.user_attrs.get(OWNER)
+    return found if isinstance(found, dict) else {}
+
+
+def row_of(trial: FrozenTrial, metrics: Sequence[str], tests: Mapping[int, Mapping[str, Any]]) -> Row:
+    """Return the row of a trial in tables.
+
+    Args:
+        trial: the trial.
+        metrics: names of the objectives.
+        tests: from ``tests_of``.
+    """
+    values = trial.values or [None] * len(metrics)
+    owner, found = owner_of(trial), metrics_of(trial, tests)
+    return Row(
+        name=str(trial.number),
+        state=STATES.get(trial.state, trial.state.name.lower()),
+        objectives=dict(zip(metrics, values, strict=True)),
+        drawn=trial.params,
+        metrics={name: value for name, value in found.items() if name not in metrics},
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        error=str(trial.user_attrs.get("error", "no reason")) if trial.state == TrialState.FAIL else "",
+        run_dir=short_path(owner["run"]) if "run" in owner else None,
+        command=shell_line(owner["command"]) if "command" in owner else "",
+    )
+
+
+def short_path(path: str) -> Path:
+    """Return a path relative to the working directory, if it is below."""
+    found = Path(path)
+    return found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found
+
+
+def best_checkpoint(row: Row) -> Path | None:
+    """Return the best checkpoint of a trial, if it is on this machine."""
+    path = (row.run_dir or Path()) / CHECKPOINTS / BEST
+    return path if path.exists() else None
 
 
 def now() -> str:

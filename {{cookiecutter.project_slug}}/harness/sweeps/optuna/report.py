@@ -1,10 +1,9 @@
-"""What a sweep has found: a page that needs no other file, the same figures as PNG, a table of all trials."""
+"""The report of a sweep: a page that needs no other file, its figures as PNG, and a table of all trials."""
 
-import csv
 import html
-import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,22 +11,23 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.cli.words import shell_line
-from harness.runs.files import whole_file
-from harness.sweeps.optuna.claims import owner_of
-from harness.sweeps.optuna.ranking import best, ranked
-from harness.sweeps.optuna.records import metric_names, metrics_of, sampling_of, tests_of
+from harness.files import whole_file
+from harness.runs.run import ERROR_FILE
+from harness.sweeps.optuna.best import best, ranked
+from harness.sweeps.optuna.records import best_checkpoint, metric_names, owner_of, row_of, sampling_of, tests_of
+from harness.sweeps.results import Row, as_csv, names, other_names
 
 PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
-SHOWN = 10  # trials in the table of the page
+SHOWN = 20  # trials in the table of the page
+FEW = 20  # epochs, each of which has a mark on an axis
 HTML = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }
-div:has(> table) { overflow-x: auto }
-pre { background: #f4f4f4; padding: 1rem; overflow-x: auto } h2 { margin-top: 2.5rem }
+div:has(> table) { overflow-x: auto } h2 { margin-top: 2.5rem }
+pre { background: #f4f4f4; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; user-select: all }
 </style></head><body>
-<h1>$title</h1><p>$summary</p>
+<h1>$title</h1>
 $body
 </body></html>
 """)
@@ -37,24 +37,29 @@ def write_report(study: optuna.Study, directory: Path) -> Path:
     """Write report.html, the figures as PNG and trials.csv, and return the page.
 
     Args:
-        study: Optuna's.
-        directory: where they go.
+        study: the study.
+        directory: the directory of the files.
     """
-    metrics = metric_names(study)
+    metrics, tests = metric_names(study), tests_of(study)
+    rows = {trial.number: row_of(trial, metrics, tests) for trial in study.get_trials(deepcopy=False)}
     with whole_file(directory / TABLE) as file:
-        file.write(table(study, metrics).encode())
-    parts = [best_part(study, metrics), ranking_part(study, metrics)]
+        file.write(as_csv(list(rows.values()), "trial").encode())
+    parts = [
+        html_table([["", ""], *facts(study, metrics)]),
+        best_part([rows[trial.number] for trial in best(study)], metrics, directory),
+        ranking_part([rows[trial.number] for trial in ranked(study)[:SHOWN]], directory),
+        failed_part([row for row in rows.values() if row.error], directory),
+    ]
     drawn = figures(study, metrics, directory / FIGURES) if ranked(study) else ()
     parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in drawn]
-    title, texts = html.escape(study.study_name), map(html.escape, [summary(study), *sampling_lines(study)])
-    page = HTML.substitute(title=title, summary="<br>".join(texts), body="\n".join(parts))
+    page = HTML.substitute(title=html.escape(study.study_name), body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
         file.write(page.encode())
     return directory / PAGE
 
 
 def summary(study: optuna.Study) -> str:
-    """Return how many trials there are of each kind."""
+    """Return the number of trials in each state."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     counts = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
     return f"{len(states)} trials: {', '.join(counts)}" if states else "no trials yet"
@@ -62,88 +67,105 @@ def summary(study: optuna.Study) -> str:
 
 def sampling_lines(study: optuna.Study) -> list[str]:
     """Return a line for the first sampler and pruner, and for each change."""
-    changes = sampling_of(study)
     return [
         f"sampler {change['sampler']}, pruner {change['pruner']} from trial {change['trial']} on ({change['at']})"
-        for change in changes
+        for change in sampling_of(study)
     ]
 
 
-def line_of(trial: FrozenTrial) -> str:
-    """Return the command line that repeats the run of a trial; empty for a trial of another program."""
-    command = owner_of(trial).get("command")
-    return shell_line(command) if command else ""
+def facts(study: optuna.Study, metrics: Sequence[str]) -> list[list[str]]:
+    """Return names and values of facts about a study."""
+    goals = [f"{way.name.lower()} {metric}" for way, metric in zip(study.directions, metrics, strict=True)]
+    trials = study.get_trials(deepcopy=False)
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    times = [trial.duration for trial in trials if trial.duration]
+    found = [["goal", ", ".join(goals)], ["trials", summary(study)]]
+    found += [["method", line] for line in sampling_lines(study)]
+    if starts:
+        found.append(["first start", f"{min(starts):%Y-%m-%d %H:%M:%S}"])
+    if ends:
+        total = sum(times, timedelta())
+        found.append(["last end", f"{max(ends):%Y-%m-%d %H:%M:%S}"])
+        found.append(["time", f"{clock(max(ends) - min(starts))}, of all trials together {clock(total)}"])
+    return found
 
 
-def error_of(trial: FrozenTrial) -> str:
-    """Return the reason for the failure of a trial."""
-    return str(trial.user_attrs.get("error", "no reason"))
+def clock(time: timedelta) -> str:
+    """Return a duration in whole seconds, such as 1:02:03."""
+    return str(timedelta(seconds=round(time.total_seconds())))
 
 
-def table(study: optuna.Study, metrics: tuple[str, ...]) -> str:
-    """Return all trials as CSV: number, state, all metrics, values searched, seconds, error, command line."""
-    trials, tests = study.get_trials(deepcopy=False), tests_of(study)
-    found = [metrics_of(trial, tests) for trial in trials]
-    others = other_names(found, metrics)
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    has_lines = any(map(line_of, trials))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["trial", "state", *metrics, *others, *names, "seconds", "error", *["command"] * has_lines])
-    for trial, each in zip(trials, found, strict=True):
-        values = [repr(value) for value in trial.values or []] or [""] * len(metrics)
-        more = [repr(each[name]) if name in each else "" for name in others]
-        drawn = [trial.params.get(name, "") for name in names]
-        seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
-        error = trial.user_attrs.get("error", "")
-        row = [trial.number, trial.state.name.lower(), *values, *more, *drawn, seconds, error]
-        writer.writerow([*row, *[line_of(trial)] * has_lines])
-    return text.getvalue()
-
-
-def other_names(found: Iterable[Mapping[str, float]], metrics: Sequence[str]) -> list[str]:
-    """Return the names of all metrics of trials except the objectives."""
-    return sorted({name for each in found for name in each} - set(metrics))
-
-
-def best_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
+def best_part(rows: Sequence[Row], metrics: Sequence[str], directory: Path) -> str:
     """Return the part of the page on the best trials."""
-    parts, tests = [], tests_of(study)
-    for trial in best(study):
-        values = ", ".join(f"{metric} {value:.6g}" for metric, value in zip(metrics, trial.values, strict=True))
-        found = {name: value for name, value in metrics_of(trial, tests).items() if name not in metrics}
-        parts.append(f"<p>Trial {trial.number}: {html.escape(values)}</p>")
-        parts += [html_table([[name, f"{value:.6g}"] for name, value in found.items()])] if found else []
-        parts += [f"<pre>{html.escape(line)}</pre>"] if (line := line_of(trial)) else []
+    parts = []
+    for row in rows:
+        values = ", ".join(f"{metric} {value:.6g}" for metric, value in row.objectives.items())
+        parts.append(f"<p>Trial {row.name}: {html.escape(values)}</p>")
+        facts: list[list[Any]] = [[name, value] for name, value in {**row.metrics, **row.drawn}.items()]
+        if checkpoint := best_checkpoint(row):
+            facts.append(["best checkpoint", Link(str(checkpoint), checkpoint, directory)])
+        parts.append(html_table([["", ""], *facts]))
+        if row.command:
+            parts.append(f"<p>This repeats it:</p><pre>{html.escape(row.command)}</pre>")
     title = "The best trial" if len(metrics) == 1 else "Pareto front"
     return f"<h2>{title}</h2>\n" + ("\n".join(parts) or "<p>No trial is complete.</p>")
 
 
-def ranking_part(study: optuna.Study, metrics: tuple[str, ...]) -> str:
-    """Return the part of the page with the first of the ranking, and what failed."""
-    trials, tests = ranked(study)[:SHOWN], tests_of(study)
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    found = {trial.number: metrics_of(trial, tests) for trial in trials}
-    others = other_names(found.values(), metrics)
-    rows: list[list[Any]] = [["trial", *metrics, *names, *others]]
-    for trial in trials:
-        drawn = [trial.params.get(name, "") for name in names]
-        rows.append([trial.number, *trial.values, *drawn, *(found[trial.number].get(name, "") for name in others)])
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    errors = [f"<li>{trial.number}: {html.escape(error_of(trial))}</li>" for trial in failed]
-    return f"{html_table(rows)}<p>All of them: {TABLE}</p>" + (
-        f"<h2>Failed</h2><ul>{''.join(errors)}</ul>" if errors else ""
-    )
+def ranking_part(rows: Sequence[Row], directory: Path) -> str:
+    """Return the part of the page with the best trials as a table."""
+    objectives, drawn, others = names(rows, "objectives"), names(rows, "drawn"), other_names(rows)
+    table: list[list[Any]] = [["trial", *objectives, *drawn, *others, "run"]]
+    for row in rows:
+        values = [row.objectives.get(name, "") for name in objectives]
+        values += [row.drawn.get(name, "") for name in drawn] + [row.metrics.get(name, "") for name in others]
+        run = Link("open", row.run_dir, directory) if row.run_dir else ""
+        table.append([row.name, *values, run])
+    title = "Ranking" if len(rows) < SHOWN else f"The first {SHOWN}"
+    return f'<h2>{title}</h2>{html_table(table)}<p>All trials: <a href="{TABLE}">{TABLE}</a></p>'
+
+
+def failed_part(rows: Sequence[Row], directory: Path) -> str:
+    """Return the part of the page on failed trials; nothing if there are none."""
+    items = [
+        [row.name, row.error, Link(ERROR_FILE, row.run_dir / ERROR_FILE, directory)] for row in rows if row.run_dir
+    ]
+    return f"<h2>Failed</h2>{html_table([['trial', 'error', 'file'], *items])}" if rows else ""
+
+
+class Link:
+    """A link of the page, relative to its directory.
+
+    Args:
+        text: the text.
+        path: the file or directory.
+        directory: the directory of the page.
+    """
+
+    def __init__(self, text: str, path: Path, directory: Path) -> None:
+        target, start = path.resolve(), directory.resolve()
+        href = target.relative_to(start).as_posix() if target.is_relative_to(start) else target.as_uri()
+        self.html = f'<a href="{html.escape(href)}">{html.escape(text)}</a>'
 
 
 def html_table(rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table of the page."""
-    texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    cells = ["".join(f"<td>{html.escape(text)}</td>" for text in row) for row in texts]
-    return f"<div><table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table></div>"
+    """Return a table of the page; the first row is its head, unless its cells are empty."""
+    lines = []
+    for number, row in enumerate(rows):
+        tag = "td" if number else "th"
+        cells = [f"<{tag}>{cell_html(cell)}</{tag}>" for cell in row]
+        lines += [f"<tr>{''.join(cells)}</tr>"] if number or any(row) else []
+    return f"<div><table>{''.join(lines)}</table></div>"
 
 
-def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+def cell_html(cell: Any) -> str:
+    """Return a cell of a table as HTML."""
+    if isinstance(cell, Link):
+        return cell.html
+    return html.escape(f"{cell:.6g}" if isinstance(cell, float) else str(cell))
+
+
+def figures(study: optuna.Study, metrics: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
     """Yield a title and the HTML of each figure; write the same as PNG into ``folder``."""
     import matplotlib
     import plotly.io
@@ -163,6 +185,9 @@ def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iter
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             yield title, f"<p>Not yet: {html.escape(str(error))}</p>"
             continue
+        if name == "intermediate_values":
+            name_axes(figure, axes, metrics[0], study)
+        figure.update_layout(title=None)
         yield title, plotly.io.to_html(figure, include_plotlyjs=library, full_html=False, div_id=slug(title))
         library = False
         picture = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
@@ -173,12 +198,37 @@ def figures(study: optuna.Study, metrics: tuple[str, ...], folder: Path) -> Iter
         pyplot.close("all")
 
 
+def name_axes(figure: Any, axes: Any, metric: str, study: optuna.Study) -> None:
+    """Let the figures of intermediate values have epochs on the x axis, and the metric on the y axis."""
+    epochs = {f"Trial{trial.number}": epochs_of(trial) for trial in study.get_trials(deepcopy=False)}
+    for line in figure.data:
+        line.x = epochs.get(line.name.replace(" ", ""), line.x)
+    for line in axes.lines:
+        found = epochs.get(str(line.get_label()).replace(" ", ""))
+        if found:
+            line.set_xdata(found)
+    most = max((each[-1] for each in epochs.values() if each), default=1)
+    figure.update_layout(xaxis_title="epoch", yaxis_title=metric)
+    figure.update_xaxes(tickformat="d", **({"dtick": 1} if most <= FEW else {}))
+    axes.set(xlabel="epoch", ylabel=metric)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.relim()
+    axes.autoscale_view()
+
+
+def epochs_of(trial: FrozenTrial) -> list[float]:
+    """Return the epoch of each report of a trial: with several in an epoch, these are no whole ones."""
+    steps = sorted(trial.intermediate_values)
+    epochs = owner_of(trial).get("epochs") or len(steps)
+    return [(number + 1) * epochs / len(steps) for number in range(len(steps))]
+
+
 def slug(title: str) -> str:
     """Return a title as the name of a file."""
     return "".join(sign if sign.isalnum() else "_" for sign in title.lower()).strip("_")
 
 
-def plots(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def plots(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield the title of each figure, Optuna's name for it, and its options."""
     if len(metrics) > 1:
         yield "Pareto front", "pareto_front", {"target_names": list(metrics)}
@@ -192,6 +242,7 @@ def plots(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, 
         yield f"Importances{of_metric}", "param_importances", options
         yield f"Parallel coordinates{of_metric}", "parallel_coordinate", options
         yield f"Slices{of_metric}", "slice", options
+    yield "Timeline", "timeline", {}
 
 
 def value_of(number: int) -> Callable[[FrozenTrial], float]:
