@@ -1,4 +1,4 @@
-"""What a job knows of how it was launched."""
+"""Facts about the process of a job: who started it, and who handles its signals."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import Stopped
 
-LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
+LAUNCHING = "LIT_LAUNCHING_PID"  # environment variable: number of the process that the user started
 
 
 def is_here() -> bool:
@@ -16,13 +16,17 @@ def is_here() -> bool:
 
 
 def passed_on(stopped: Stopped, before: Mapping[str, Any]) -> str:
-    """Let what handled a signal before know of it, now that the run has saved: submitit starts the job again.
+    """Pass a signal on to the handler before ours, now that the run has saved; that of submitit requeues the job.
+
+    Args:
+        stopped: the signal.
+        before: the earlier handlers, by name of the signal.
 
     Returns:
-        What it says if it does not.
+        The error of that handler, if it has one.
 
     Raises:
-        SystemExit: it does.
+        SystemExit: If the job is requeued.
     """
     handler = before.get(stopped.name)
     if callable(handler) and stopped.name != "SIGINT":  # which Python makes a KeyboardInterrupt
