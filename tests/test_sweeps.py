@@ -675,3 +675,39 @@ def test_a_sweep_is_as_fast_as_the_benchmark_asks(tmp_path):
     command = [sys.executable, "benchmarks/sweeps.py", "--rounds", "1", "--report", str(tmp_path / "report.md")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_recipes_of_the_page_work(bake, tmp_path):
+    project = bake(project_slug="recipes", sweeps="optuna")
+    page = (project.path / "docs" / "sweeps.md").read_text().split("## Recipes")[1]
+    line, objective = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (log,) = re.findall(r'self\.log\("val_error", [^`]+\)', page)
+
+    def insert(file, before, text):
+        path = project.path / file
+        content = path.read_text()
+        assert content.count(before) == 1, (file, before)
+        path.write_text(content.replace(before, text + before))
+
+    (project.path / "models" / "moody.py").write_text(MOODY)
+    insert("models/moody.py", '        self.log("extra"', f"        accuracy = self.hparams.loss\n        {log}\n")
+    insert("harness/sweeps/optuna/flags.py", '    "random": "RandomSampler",\n', line)
+    words = ("--model_name", "moody", "--max_epochs", "1", "--n_trials", "2", "--sampler", "nsga:population_size=2")
+    result = sweep(project, tmp_path, *words)
+    study = study_of(tmp_path)
+    assert [trial.user_attrs["metrics"]["val_error"] for trial in study.trials] == pytest.approx(
+        [1 - trial.params["loss"] for trial in study.trials]
+    )
+    assert "sampler nsga:population_size=2" in result.stdout
+    (page,) = tmp_path.glob("runs/sweeps/*/report.html")
+    assert "val_error" in page.read_text()
+    # Another objective.
+    path = project.path / "sweep_optuna.py"
+    first, _, last = path.read_text().partition("    metrics = trial.run(train)\n")
+    (project.path / "sweep_optuna.py").write_text(first + objective + last.partition("\n")[2])
+    words = ("--max_epochs", "1", "--limit_train_batches", "2", "--n_trials", "1", "--study_name", "own")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    sweep(project, folder, *words)
+    (trial,) = study_of(folder).trials
+    assert trial.value == trial.user_attrs["metrics"]["val_loss"] + 1e-3 * 64
