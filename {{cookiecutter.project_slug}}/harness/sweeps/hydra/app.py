@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from harness.app import ends_in_one_line
-from harness.errors import Stopped, UsageError
+from harness.errors import RunError, Stopped, UsageError
 from harness.found import ROOT
 from harness.sweeps.hydra.configs import FlagSource
 from harness.sweeps.hydra.directories import CheckDirectories
@@ -43,8 +43,9 @@ def run(launch: Callable[[], Any]) -> None:
                 notice(f"the same command with hydra.sweep.dir={CheckDirectories.sweep_dir} resumes")
             raise
         finally:
-            if CheckDirectories.sweep_dir:
-                show_table(CheckDirectories.sweep_dir)
+            failures = show_table(CheckDirectories.sweep_dir) if CheckDirectories.sweep_dir else ""
+        if failures:
+            raise RunError(failures)
 
 
 def require_no_dashes(argv: Sequence[str]) -> None:

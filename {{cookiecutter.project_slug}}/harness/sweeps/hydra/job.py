@@ -21,7 +21,7 @@ from harness.found import MODELS
 from harness.runs import signals
 from harness.runs.run import CONFIG_FILE, LOCK_FILE, Run
 from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
-from harness.sweeps.hydra.launched import is_here, passed_on
+from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
 from harness.sweeps.hydra.settings import parse_settings, settings_of
 from harness.sweeps.hydra.table import Note
 from harness.sweeps.reports import Report, Reporter
@@ -49,8 +49,7 @@ def run_job(config: DictConfig, build_parser: BuildParser, train: Train) -> floa
         Stopped: If a signal arrives.
         SystemExit: If the run fails, and is the only one.
     """
-    logging.getLogger("pytorch_lightning").handlers.clear()  # Hydra's handlers write the same
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # the same in each run
+    log_by_hydra()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with errors_in_one_line():
         run = run_one_of_many if HydraConfig.get().mode == RunMode.MULTIRUN else run_alone

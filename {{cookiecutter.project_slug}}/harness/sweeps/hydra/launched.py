@@ -1,5 +1,6 @@
-"""Facts about the process of a job: who started it, and who handles its signals."""
+"""The process of a job: who started it, who handles its signals, and what it logs."""
 
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -13,6 +14,12 @@ LAUNCHING = "LIT_LAUNCHING_PID"  # environment variable: number of the process t
 def is_here() -> bool:
     """Return whether this is the process that the user started, not one of a launcher."""
     return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
+
+
+def log_by_hydra() -> None:
+    """Leave the messages of Lightning to Hydra's logging, and omit those that are the same in each run."""
+    logging.getLogger("pytorch_lightning").handlers.clear()
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 def passed_on(stopped: Stopped, before: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from harness.config_files import as_setting
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
 from harness.sweeps.hydra.configs import NAMES, flags_of
-from harness.sweeps.hydra.launched import is_here, passed_on
+from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
 from harness.sweeps.optuna.flags import TESTS, add_sweep_args
 from harness.sweeps.optuna.objective import Program
 from harness.words import find_action, flag_words
@@ -112,6 +112,7 @@ def run_worker(config: DictConfig, argv: list[str], module: str) -> float:
     from harness.sweeps.optuna.study import storage_of
     from harness.sweeps.optuna.workers import GROUP, work
 
+    log_by_hydra()
     program = load_program(module)
     sweep = read_command_line(program, argv)
     sweep.flags.workers = 1  # launchers divide the CPUs

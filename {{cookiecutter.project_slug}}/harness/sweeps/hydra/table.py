@@ -10,7 +10,6 @@ from shutil import get_terminal_size
 
 import yaml
 
-from harness.errors import RunError
 from harness.files import whole_file
 from harness.runs.run import METRICS_FILE
 from harness.sweeps.hydra.directories import HYDRA, NOTE_FILE
@@ -47,15 +46,15 @@ class Note:
             file.write(json.dumps(asdict(self), indent=2).encode() + b"\n")
 
 
-def show_table(directory: Path) -> None:
+def show_table(directory: Path) -> str:
     """Write the table and the picture of a multirun, and print the best jobs.
 
-    Raises:
-        RunError: If no job was started, or if jobs have failed.
+    Returns:
+        A message if jobs have failed, or if none was started.
     """
     rows = read_rows(directory)
     if not rows:
-        raise RunError("no job was started")
+        return "no job was started"
     with whole_file(directory / TABLE) as file:
         file.write(as_csv(rows, "job").encode())
     complete = [row for row in rows if not row.error]
@@ -65,9 +64,8 @@ def show_table(directory: Path) -> None:
         print(f"\nbest: job {complete[0].name}, {complete[0].run_dir}\n{complete[0].command}")
     print(f"\ntable {directory / TABLE}")
     failed = rows[len(complete) :]
-    if failed:
-        print("\n".join(failure(row, "job") for row in failed[:SHOWN]))
-        raise RunError(f"{len(failed)} of {len(rows)} jobs failed: see {directory / TABLE}")
+    print("\n".join(failure(row, "job") for row in failed[:SHOWN]), end="\n" * bool(failed))
+    return f"{len(failed)} of {len(rows)} jobs failed: see {directory / TABLE}" if failed else ""
 
 
 def read_rows(directory: Path) -> list[Row]:

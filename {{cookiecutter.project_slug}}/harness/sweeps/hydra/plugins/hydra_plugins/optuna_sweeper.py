@@ -13,9 +13,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from harness.errors import RunError
-from harness.runs import signals
-from harness.sweeps.hydra.configs import escaped
+from harness.errors import RunError, UsageError
+from harness.sweeps.hydra.configs import FlagSource, escaped
 from harness.sweeps.hydra.directories import CheckDirectories
 from harness.sweeps.hydra.settings import settings_of
 from harness.sweeps.hydra.study import command_line, load_program, sweeper_config, worker_task
@@ -63,7 +62,7 @@ class OptunaSweeper(Sweeper):
         held = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
         program = load_program(self.module)
         hydra = OmegaConf.merge(self.config.hydra, {"overrides": {"task": held}})
-        settings = settings_of(self.config, hydra, program.build_parser)
+        settings = settings_of(self.config, hydra, FlagSource.build_parser)
         argv = command_line(settings, self.settings, searched, program.build_parser)
         if self.settings["report"]:
             optuna_program.run_sweep(program, argv)
@@ -128,7 +127,7 @@ class OptunaSweeper(Sweeper):
             for result in launcher.launch(jobs, initial_job_idx=0):
                 if isinstance(result._return_value, Exception):  # raised by the job, not by its end
                     raise result._return_value
-        except RunError:
+        except (UsageError, RunError):
             raise
         except Exception as error:
             for trial in claims.trials():
@@ -150,8 +149,7 @@ def shown(progress: Any) -> Iterator[None]:
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
-        with signals.handled():
-            yield
+        yield
     finally:
         is_over.set()
         thread.join()
