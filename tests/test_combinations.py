@@ -28,6 +28,7 @@ OWNERS = {
     "models/gan.py": {"example_models", "sweeps"},
     "models/my_model.py": {"sweeps"},
     "conf/": {"sweeps"},
+    "harness/README.md": {"sweeps"},
     "harness/sweeps/": {"sweeps"},
     "sweep_hydra.py": {"sweeps"},
     "sweep_optuna.py": {"sweeps"},
