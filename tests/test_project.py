@@ -12,6 +12,12 @@ import pytest
 from tests.conftest import ROOT, TEMPLATE, Project, template_files, tomllib
 
 
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory):
+    """A folder in which mypy finds the types of torch and others again, which it reads for half a minute."""
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
 @pytest.mark.parametrize(
     ("examples", "sweeps", "license_name"),
     [
@@ -25,12 +31,13 @@ from tests.conftest import ROOT, TEMPLATE, Project, template_files, tomllib
         ),
     ],
 )
-def test_its_lint_types_and_tests_pass(bake, examples, sweeps, license_name):
+def test_its_lint_types_and_tests_pass(bake, mypy_cache, examples, sweeps, license_name):
     """Every value of each option is in one of the projects; with the slow ones, every pair of examples and sweeps."""
     text = '"Zoë" O\'Brien {{ 1 }} \\ 50 % #1 <b> & 山田 🚀'
     names = {"project_name": text, "description": text, "author_name": text}
     project = bake(example_models=examples, sweeps=sweeps, license=license_name, **names)
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", "-q"]):
+    mypy = ["mypy", "--cache-dir", mypy_cache]
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], mypy, ["pytest", "-q"]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
 

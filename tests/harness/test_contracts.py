@@ -185,5 +185,12 @@ def test_a_check_uses_no_network(promises_of):
         promises_of("online", SOUND.replace("return loss", look_up))["one_batch_fits"].require()
 
 
+def test_on_loops_of_lightning_exact_resume_is_not_asked_for(promises_of, monkeypatch):
+    monkeypatch.setattr(train, "resume_exactly", lambda trainer, args, run: None)
+    promise = promises_of("on_other_loops", SOUND)["a_killed_run_is_resumed_to_the_bit"]
+    with pytest.raises(SkipTest, match="own loops"):
+        promise.require()
+
+
 def test_checks_that_start_processes_are_apart():
     assert {str(promise.check) for promise in slow_promises(PROGRAM)} == {"two_processes_train_it"}
