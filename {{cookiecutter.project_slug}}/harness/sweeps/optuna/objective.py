@@ -84,7 +84,7 @@ class Program:
 
     def run_process(self, words: Sequence[str]) -> None:
         """Run the objective of a trial in one of the processes of its run, which a sweep has started."""
-        from harness.sweeps.optuna.reports import FileReporter  # Lightning
+        from harness.sweeps.reports import FileReporter  # Lightning
 
         run_dir, metrics = Path(os.environ[RUN_DIR]), tuple(os.environ[OBJECTIVES].split(","))
         callbacks = [FileReporter(metrics[0], run_dir)]
