@@ -1,9 +1,9 @@
-"""How long a command takes to read a large checkpoint, beside one torch.load; writes a section of docs/benchmarks.md.
+"""The time and memory to read a large checkpoint, beside one torch.load; writes a section of docs/benchmarks.md.
 
     python benchmarks/checkpoints.py [--rounds N] [--units N]
 
-What counts is what `main.py test --ckpt_path FILE` does with the file until its weights go to the model. Each reading has
-a process of its own, which has parsed a command line without a checkpoint before. Exit status 1: a goal is missed.
+Measured is the work of `main.py test --ckpt_path FILE` on the file, before its weights go to the model. Each reading
+has a process of its own, which has parsed a command line without a checkpoint before. Exit status 1: a goal is missed.
 """
 
 import gc
@@ -43,7 +43,7 @@ files are in the cache of the system.
 |---|---|---|---|---|---|---|---|
 {rows}
 
-The goals are at most twice the time, since every byte is also compared with its checksum, which `torch.load` does not
+The goals are {seconds} times the time, since every byte is also compared with its checksum, which `torch.load` does not
 do; and {peak} times the memory: one copy.
 """
 
@@ -70,10 +70,10 @@ def measure(way: str, file: str) -> None:
     """Read a checkpoint, and print the seconds and the bytes that it takes."""
     sys.path.insert(0, os.getcwd())
     import torch
-    from harness.runs.checkpoint_files import CheckpointFiles
-    from harness.runs.run import open_run
 
     import train  # noqa: F401  all that a run imports
+    from harness.runs.checkpoint_files import CheckpointFiles
+    from harness.runs.run import open_run
     from main import parse_args
 
     parse_args(["fit"])
@@ -137,7 +137,7 @@ def main() -> None:
         units=args.units,
         weights=weights,
         rows="\n".join(rows),
-        peak=GOALS["peak"],
+        **GOALS,
     )
     write_section(args.report, "Reading a checkpoint", section)
     sys.exit(f"a goal is missed: {'; '.join(missed)}" if missed else 0)
