@@ -5,8 +5,9 @@ The first word may be validate, test or predict, to do only that with --ckpt_pat
 takes 20 epochs, unless --max_epochs, --max_steps or --max_time is given. new writes a file to start from.
 """
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from functools import partial
+from typing import Any
 
 from harness import app
 from harness.cli import sources
@@ -17,9 +18,9 @@ from harness.runs.run import open_run
 from harness.trainer_args import Trainer
 
 
-def build_parser(words: list[str]) -> Parser:
+def build_parser(words: list[str]) -> ArgumentParser:
     """Return the parser of a command line: its flags depend on the model and the data that the words name."""
-    parser = Parser(description=__doc__)
+    parser: ArgumentParser = Parser(description=__doc__)
 
     # add the flags of a run, such as --seed and --ckpt_path, and all the available Trainer flags
     parser = add_run_args(parser)
@@ -48,7 +49,7 @@ def main(args: Namespace) -> dict[str, float | str]:
     """Run the command of the flags; return the table to print."""
     from train import evaluate, predict, train  # torch, once the command line is found to be valid
 
-    command = {"fit": train, "validate": evaluate, "test": evaluate, "predict": predict}[args.command]
+    command: Any = {"fit": train, "validate": evaluate, "test": evaluate, "predict": predict}[args.command]
     with open_run(args) as run:
         return run.summary(command(args, run))
 

@@ -32,9 +32,9 @@ from harness.sweeps.hydra.flags import (
     program_config,
 )
 from harness.sweeps.hydra.job import read
+from harness.sweeps.hydra.launched import LAUNCHING
 from harness.sweeps.hydra.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, difference, read_jobs, require_free
 from harness.sweeps.hydra.table import Remember, as_csv, as_rows, show_table
-from harness.sweeps.hydra.launched import LAUNCHING
 
 CONF = modules.ROOT / "conf"
 MODEL = """

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.cli.parser import Parser
 from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import TrainerFlag, in_names_of_today, notice
@@ -39,7 +38,7 @@ USED_MOST = {  # of Trainer's flags: --help shows them, with texts shorter than 
 }
 
 
-def add_run_args(parser: Parser) -> Parser:
+def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     """Add the flags of a run, and return the parser."""
     parser.usage = parser.usage or USAGE
     parser.set_defaults(**TRAINER_DEFAULTS)

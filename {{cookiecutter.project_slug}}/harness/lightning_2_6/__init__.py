@@ -1,13 +1,13 @@
-"""Exact resume, random numbers by seed and fast steps: on Lightning's private loops, as of 2.6.
+"""Exact resume, random numbers by seed, and fast steps, built on the private loops of Lightning 2.6.
 
-All private names of Lightning that the harness uses are in this folder. Without it, and without its line in
-``train.py``, a run trains, saves, resumes and tests as Lightning itself does.
+The harness uses private names of Lightning in this folder alone. Without the folder, and its import and call in
+``train.py``, a run trains, saves, resumes and tests as Lightning does.
 """
 
 from argparse import Namespace
 from typing import Any
 
-import pytorch_lightning as pl
+import pytorch_lightning
 
 from harness.runs.run import Run
 from harness.trainer_args import notice
@@ -16,11 +16,12 @@ VERSION = "2.6"
 
 
 def resume_exactly(trainer: Any, args: Namespace, run: Run) -> None:
-    """Give a Trainer the loops that resume a run to the bit, and print what is lost on another Lightning than 2.6."""
-    if pl.__version__.split(".")[:2] != VERSION.split("."):
+    """Give a Trainer the loops that resume a run exactly; on another Lightning than 2.6, print what is lost."""
+    version: str = pytorch_lightning.__version__  # type: ignore[attr-defined]
+    if version.split(".")[:2] != VERSION.split("."):
         notice(
-            f"Lightning {pl.__version__} trains with its own loops: without exact resume, batches by seed and epoch, "
-            f"and fast steps, which this project has for Lightning {VERSION}"
+            f"Lightning {version} trains with its own loops: without exact resume, batches by seed and epoch, and fast "
+            f"steps, which this project has for Lightning {VERSION}"
         )
         return
     from harness.lightning_2_6.attach import attach

@@ -31,7 +31,7 @@ from harness.runs.run import (
 
 POLL = 0.5  # seconds between two looks at a run in other processes
 OUTPUT_FILE = "output.log"
-REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to its sweep
+REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
 # Files that a run writes before its first checkpoint; ``clear`` removes no others.
 BEGINNINGS = (
     CONFIG_FILE,

@@ -153,7 +153,7 @@ class RunTensorBoardLogger(TensorBoardLogger):
 
     def __init__(self, run_dir: Path, step: int | None) -> None:
         # A run that resumes has logged the default metric already.
-        purge = {} if not isinstance(step, int) else {"purge_step": step}
+        purge: dict[str, Any] = {} if not isinstance(step, int) else {"purge_step": step}
         super().__init__(run_dir, name="", version="", default_hp_metric=not purge, **purge)
         self.step = 0 if not isinstance(step, int) else step
 

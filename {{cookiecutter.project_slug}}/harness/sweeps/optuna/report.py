@@ -187,7 +187,7 @@ def figures(study: optuna.Study, metrics: Sequence[str], folder: Path) -> Iterat
             continue
         if name == "intermediate_values":
             name_axes(figure, axes, metrics[0], study)
-        figure.update_layout(title=None)
+        figure.update_layout(title=None, width=None)  # the width of the page
         yield title, plotly.io.to_html(figure, include_plotlyjs=library, full_html=False, div_id=slug(title))
         library = False
         picture = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
