@@ -1,113 +1,128 @@
-"""One job of Hydra's: a run of main.py in the directory that Hydra made for it."""
+"""A job of Hydra: a run in the directory that Hydra has made for it."""
 
-import io
 import logging
-import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import nan
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from harness.app import ends_in_one_line, show
 from harness.cli.run_flags import monitored
-from harness.cli.words import shell_line
+from harness.cli.sources import BuildParser
 from harness.errors import Stopped, UsageError
-from harness.found import declaration
+from harness.found import MODELS
 from harness.runs import signals
-from harness.runs.files import whole_file
-from harness.runs.run import LOCK_FILE, results, run_of
-from harness.sweeps.hydra.flags import words_of_job
-from harness.sweeps.hydra.launched import is_here, passed_on
-from harness.sweeps.hydra.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, require_free
-from harness.sweeps.run import OUTPUT_FILE, free_memory, processes, reason, run_in
+from harness.runs.run import CONFIG_FILE, LOCK_FILE, Run
+from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
+from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
+from harness.sweeps.hydra.settings import parse_settings, settings_of
+from harness.sweeps.hydra.table import Note
+from harness.sweeps.reports import Report, Reporter
+from harness.sweeps.run import OUTPUT_FILE, Train, free_memory, processes, reason, run_in
 from harness.trainer_args import notice
-from main import parse_args, show
-from train import train
+from harness.words import flag_words, shell_line
 
 log = logging.getLogger(__name__)
-HYDRAS_OWN = (f"{HYDRA}/*.yaml", "sweep_hydra.log", COMMAND_FILE, LOCK_FILE)
+# Files of a job that was refused.
+HYDRAS_OWN = (f"{HYDRA}/*.yaml", "*.log", LOCK_FILE, NOTE_FILE, CONFIG_FILE)
+QUIET = ("enable_progress_bar", "enable_model_summary")  # flags that jobs of a multirun turn off unless they are given
 
 
-def run_job(config: DictConfig) -> float:
-    """Train with the flags of a config, and return the metric that the model monitors, for what sweeps over it.
+def run_job(config: DictConfig, build_parser: BuildParser, train: Train) -> float:
+    """Train with the flags of a config, and return the metric that the model monitors, or NaN.
 
-    In a multirun a run that fails does not end the others: its error is noted beside it, and NaN returned.
+    A failed run of a multirun does not end the others: its error is in the table.
 
     Args:
-        config: as Hydra has composed it, without its own part.
+        config: config of the job.
+        build_parser: returns the parser of main.py.
+        train: trains a model with flags, in a directory, with additional callbacks; returns its metrics.
 
     Raises:
-        UsageError, RunError, Exception: the run fails, and is the only one.
-        Stopped: a signal has arrived.
+        Stopped: If a signal arrives.
+        SystemExit: If the run fails, and is the only one.
     """
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # how each run begins and ends
-    # {% if cookiecutter.sweeps == "both" %}
-    from harness.sweeps.hydra import study
-
-    if study.is_claimed():
-        return study.run_claimed()
-    # {% endif %}
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_one_of_many(config)
+    log_by_hydra()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
+    with errors_in_one_line():
+        run = run_one_of_many if HydraConfig.get().mode == RunMode.MULTIRUN else run_alone
+        return run(config, build_parser, train, run_dir)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Show errors here: Hydra would write its own lines around them."""
     try:
-        args, _ = begin(config, run_dir)
+        yield
+    except Exception:
+        with ends_in_one_line():
+            raise
+
+
+def run_alone(config: DictConfig, build_parser: BuildParser, train: Train, run_dir: Path) -> float:
+    """Run the only job, show its results, and return its metric."""
+    note = Note()
+    try:
+        args = begin(config, build_parser, run_dir, note)
         if processes(args) > 1:
-            notice(f"what they print goes to {run_dir / OUTPUT_FILE}")
+            notice(f"the output of its processes is in {run_dir / OUTPUT_FILE}")
         metrics = run_in(run_dir, args, train)
     except UsageError:
         discard(run_dir)
         raise
-    show(results(metrics, run_dir))
-    return metrics.get(monitored_metric(args)[0], nan)
+    run = Run(args, run_dir)
+    run.dir = run_dir
+    show(run.summary(metrics))
+    return value_of(metrics, note, run_dir)
 
 
-def run_one_of_many(config: DictConfig) -> float:
-    """Do the run of a job of a multirun, note beside it what came of it, and return the monitored metric or NaN.
+def run_one_of_many(config: DictConfig, build_parser: BuildParser, train: Train, run_dir: Path) -> float:
+    """Run a job of a multirun, and return its metric, or NaN if it fails.
 
     Raises:
         OccupiedError: If the directory belongs to another run.
-        Stopped: a signal has arrived in the process that has begun the multirun.
-        SystemExit: submitit starts the job again.
+        Stopped: If a signal arrives in the process that the user started.
+        SystemExit: If submitit requeues the job.
     """
-    run_dir, begun = Path(HydraConfig.get().runtime.output_dir), monotonic()
-    note, value, is_ours = Note(overrides=list(HydraConfig.get().overrides.task)), nan, True
+    started, is_ours = monotonic(), True
+    note, value = Note(overrides=list(HydraConfig.get().overrides.task)), nan
     with signals.handled() as before:
         try:
-            args, _ = begin(config, run_dir)
-            note.metric, note.mode = monitored_metric(args)
+            args = begin(config, build_parser, run_dir, note)
             note.write(run_dir)
-            quiet = {"enable_progress_bar": False, "enable_model_summary": False}
-            args = Namespace(**{**vars(args), **quiet})
-            here = is_here() and processes(args) == 1  # what kills a run must not kill a launcher's other jobs
-            metrics = run_in(run_dir, args, train, here=here)
-            value = metrics.get(note.metric, nan)
+            given = {override.lstrip("+").split("=")[0] for override in note.overrides or []}
+            args = Namespace(**{**vars(args), **dict.fromkeys(set(QUIET) - given, False)})
+            here = is_here() and processes(args) == 1  # a kill of the run must not end other jobs of a launcher
+            callbacks = [LogReporter(note.metric, run_dir.name)] if note.metric and here else []
+            value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
         except Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
             if is_here():
                 raise
         except OccupiedError:
-            is_ours = False  # beside the run of another job nothing is written
+            is_ours = False  # nothing is written beside the run of another job
             raise
         except (Exception, SystemExit) as error:
             note.error = reason(error, run_dir)
+            log.error(f"{run_dir}: {note.error}")
         finally:
-            note.seconds = monotonic() - begun
+            note.seconds = monotonic() - started
             if is_ours:
                 note.write(run_dir)
-    log.info(f"{run_dir}: {note.error or f'{note.metric} {value:.4f}'}")
     if is_here():
         free_memory()
     return value
 
 
-def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
-    """Return the flags of a run and the words of a command line that are the same; they are written beside it.
+def begin(config: DictConfig, build_parser: BuildParser, run_dir: Path, note: Note) -> Namespace:
+    """Return the flags of a run, and complete the note.
 
     Raises:
         UsageError: If a flag does not take its value.
@@ -115,44 +130,48 @@ def begin(config: DictConfig, run_dir: Path) -> tuple[Namespace, list[str]]:
     """
     hydra = HydraConfig.get()
     if hydra.output_subdir != HYDRA:
-        raise UsageError(f"hydra.output_subdir must stay {HYDRA}: by it jobs are found again")
-    words = words_of_job(config, hydra)
-    require_free(run_dir, words)
-    args = read(words)
-    with whole_file(run_dir / COMMAND_FILE) as file:
-        file.write(f"{shell_line(words)}\n".encode())
-    return args, words
-
-
-def monitored_metric(args: Namespace) -> tuple[str, str]:
-    """Return which metric a run goes by, "" for none, and which is better, "min" or "max"."""
-    metric, mode = monitored(args, declaration("models", args.model_name))
-    return metric or "", mode
-
-
-def read(words: Sequence[str]) -> Namespace:
-    """Return the flags that words of a command line are.
-
-    Raises:
-        UsageError: the parser does not take them.
-    """
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            args = parse_args(words)
-    except SystemExit as error:
-        message = said.getvalue().strip().splitlines()[-1]
-        raise UsageError(message.partition("error: ")[2].partition(" (see ")[0]) from error
-    sys.stderr.write(said.getvalue())
-    if args.command != "fit":
-        raise UsageError(f"a job trains: leave out command={args.command}")
-    if run_of(args.ckpt_path):
-        raise UsageError(f"{args.ckpt_path} goes on in its own run: start from another checkpoint, as the best of it")
+        raise UsageError(f"hydra.output_subdir must stay {HYDRA}: it marks the directory of a job")
+    settings = settings_of(config, hydra, build_parser)
+    require_free(run_dir, settings)
+    args = parse_settings(settings, run_dir / FLAGS_FILE, build_parser)
+    metric, mode = monitored(args, MODELS[args.model_name].declaration)
+    note.metric, note.mode, note.command = metric or "", mode, command_of(settings, build_parser)
     return args
 
 
+def command_of(settings: Mapping[str, Any], build_parser: BuildParser) -> str:
+    """Return the command line of main.py with the flags of a job."""
+    names = [f"--{name}={settings[name]}" for name in ("model_name", "data_name") if name in settings]
+    parser = build_parser(names)
+    return shell_line([word for name, value in settings.items() for word in flag_words(parser, name, value)])
+
+
+class LogReporter(Reporter):
+    """Writes the metric of a job to Hydra's log after each validation.
+
+    Args:
+        metric: its name.
+        job: name of the job.
+    """
+
+    def __init__(self, metric: str, job: str) -> None:
+        super().__init__(metric)
+        self.job = job
+
+    def report(self, report: Report) -> None:
+        """Write a line, such as "#7 epoch 3/20 val_loss 0.31"."""
+        log.info(f"#{self.job} {report.text(self.metric)}")
+
+
+def value_of(metrics: Mapping[str, float], note: Note, run_dir: Path) -> float:
+    """Log and return the monitored metric of a run, or NaN."""
+    value = metrics.get(note.metric, nan)
+    log.info(f"{run_dir}: {note.metric} {value:.4f}")
+    return value
+
+
 def discard(run_dir: Path) -> None:
-    """Take away what a job that was refused has left, if it is all that there is in its directory."""
+    """Remove the directory of a job that was refused, if nothing else is in it."""
     files = [path for name in HYDRAS_OWN for path in run_dir.glob(name)]
     if {path for path in run_dir.rglob("*") if path.is_file()} <= set(files):
         for path in files:

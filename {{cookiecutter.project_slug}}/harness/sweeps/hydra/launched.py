@@ -1,5 +1,6 @@
-"""What a job knows of how it was launched."""
+"""The process of a job: who started it, who handles its signals, and what it logs."""
 
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from typing import Any
 
 from harness.errors import Stopped
 
-LAUNCHING = "PID_OF_LAUNCHING_PROCESS"  # environment variable
+LAUNCHING = "LIT_LAUNCHING_PID"  # environment variable: number of the process that the user started
 
 
 def is_here() -> bool:
@@ -15,14 +16,24 @@ def is_here() -> bool:
     return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
 
 
+def log_by_hydra() -> None:
+    """Leave the messages of Lightning to Hydra's logging, and omit those that are the same in each run."""
+    logging.getLogger("pytorch_lightning").handlers.clear()
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+
 def passed_on(stopped: Stopped, before: Mapping[str, Any]) -> str:
-    """Let what handled a signal before know of it, now that the run has saved: submitit starts the job again.
+    """Pass a signal on to the handler before ours, now that the run has saved; that of submitit requeues the job.
+
+    Args:
+        stopped: the signal.
+        before: the earlier handlers, by name of the signal.
 
     Returns:
-        What it says if it does not.
+        The error of that handler, if it has one.
 
     Raises:
-        SystemExit: it does.
+        SystemExit: If the job is requeued.
     """
     handler = before.get(stopped.name)
     if callable(handler) and stopped.name != "SIGINT":  # which Python makes a KeyboardInterrupt

@@ -1,127 +1,128 @@
-"""A study of Optuna's whose trials Hydra launches: the same as that of sweep_optuna.py with the same flags."""
+"""A sweep of Optuna in Hydra: its command line, and the workers that launchers run."""
 
-import json
 import os
-from argparse import ArgumentParser
+from argparse import Action, ArgumentParser
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import nan
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.utils import get_object
+from omegaconf import DictConfig
 
-from harness.cli.config_files import as_setting, plain
-from harness.cli.words import flag_words
+from harness.cli.sources import BuildParser
+from harness.config_files import as_setting
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
-from harness.sweeps.hydra.flags import escaped, flags_of
-from harness.sweeps.hydra.launched import is_here, passed_on
-from harness.sweeps.optuna.flags import add_sweep_args
+from harness.sweeps.hydra.configs import NAMES, flags_of
+from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
+from harness.sweeps.optuna.flags import TESTS, add_sweep_args
+from harness.sweeps.optuna.objective import Program
+from harness.words import find_action, flag_words
 
-CLAIMED = "CLAIMED_TRIAL"  # environment variable of a job that runs a trial of a study
+TARGET = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 
 
 def sweep_parser() -> ArgumentParser:
     """Return a parser of the flags of a sweep alone."""
-    parser = ArgumentParser(add_help=False)
-    add_sweep_args(parser)
-    return parser
+    return add_sweep_args(ArgumentParser(add_help=False))
 
 
 def sweeper_config() -> dict[str, Any]:
-    """Return the config of the sweeper: the flags of a sweep, and where it tells a job which trial is its."""
-    target = {"_target_": "hydra_plugins.optuna_sweeper.OptunaSweeper", "_convert_": "all"}
-    sweeper = {**target, "params": {}, **flags_of(sweep_parser())}
-    return {"sweeper": sweeper, "job": {"env_set": {CLAIMED: ""}}}
+    """Return the config of the sweeper: the flags of a sweep, and the module with its objective."""
+    flags = flags_of(sweep_parser(), owner=None)
+    return {"_target_": TARGET, "_convert_": "all", "program": "sweep_optuna", "params": {}, **flags}
 
 
-def sweep_words(settings: Mapping[str, Any], searched: Sequence[Override]) -> list[str]:
-    """Return the words of a command line that say the same as the settings of the sweeper.
+def load_program(module: str) -> Program:
+    """Return the functions of a module such as sweep_optuna."""
+    return Program(*(get_object(f"{module}.{name}") for name in ("build_parser", "objective", "test")))
+
+
+def command_line(
+    held: Mapping[str, Any], settings: Mapping[str, Any], searched: Sequence[Override], build_parser: BuildParser
+) -> list[str]:
+    """Return the command line of sweep_optuna.py that is the same sweep.
 
     Args:
-        settings: flags of a sweep, by name.
-        searched: overrides that say what is searched; the model's own space counts only where there are none.
+        held: flags of main.py that the sweep holds fixed, from ``settings_of``.
+        settings: flags of the sweep.
+        searched: overrides that are searched; without any, the search space of the model is.
+        build_parser: returns the parser of sweep_optuna.py.
 
     Raises:
-        UsageError: an override cannot be searched.
+        UsageError: If an override cannot be searched, or no words give a flag its value.
     """
-    parser = sweep_parser()
-    settings = {**settings, "search": [*(settings["search"] or []), *map(search_word, searched)]}
-    if searched:
-        settings["search_only"] = True
-    by_default = {action.dest: action.default for action in parser._actions}
-    given = {name: value for name, value in settings.items() if value not in (by_default[name], [])}
-    return [word for name, value in given.items() for word in flag_words(parser, name, value)]
+    words = [*(settings["search"] or []), *map(search_word, searched)]
+    settings = {**settings, "search": words or None, "search_only": settings["search_only"] or bool(searched)}
+    parser = build_parser([f"--{name}={held[name]}" for name in NAMES if name in held])
+    given = {name: value for name, value in settings.items() if value != sweep_parser().get_default(name)}
+    return [word for name, value in {**held, **given}.items() for word in given_words(parser, name, value)]
+
+
+def given_words(parser: ArgumentParser, name: str, value: Any) -> list[str]:
+    """Return the words that give a flag a value, also its default: a flag that is given is not searched."""
+    action: Action | None = find_action(parser, name)
+    is_default = action is not None and as_setting(value) == as_setting(action.default)
+    if action is not None and is_default and value is not None and action.nargs in (None, "?"):
+        return [f"{action.option_strings[0]}={as_setting(value)}"]
+    return flag_words(parser, name, value)
 
 
 def search_word(override: Override) -> str:
-    """Return what ``--search`` takes for an override that sweeps.
+    """Return an override that sweeps, as ``--search`` takes it.
 
     Raises:
-        UsageError: there is no such word.
+        UsageError: If ``--search`` has no such values.
     """
     name, values = override.get_key_element().lstrip("+"), override.value()
     if isinstance(values, IntervalSweep):
         return f"{name}={values.start}..{values.end}{':log' if 'log' in values.tags else ''}"
-    texts = [as_setting(override_value(f"{name}={text}")) for text in override.sweep_string_iterator()]
+    parser = OverridesParser.create()
+    texts = [
+        as_setting(parser.parse_override(f"{name}={text}").value()) for text in override.sweep_string_iterator()
+    ]
     if not all(isinstance(text, str) and "," not in text and ".." not in text for text in texts):
         raise UsageError(f"{override.input_line} cannot be searched: its values are no plain numbers or words")
     return f"{name}={','.join(texts)}"
 
 
-def override_value(text: str) -> Any:
-    """Return the value that an override has."""
-    return OverridesParser.create().parse_override(text).value()
+def worker_task(argv: Sequence[str], module: str) -> Any:
+    """Return the task of a job that runs a worker, for a launcher.
+
+    Args:
+        argv: command line of the sweep.
+        module: module with the objective.
+    """
+    return partial(run_worker, argv=list(argv), module=module)
 
 
-def override_text(name: str, value: Any) -> str:
-    """Return an override that gives a name a value, whatever is in it."""
-    return f"{name}={element(plain(value))}"
-
-
-def element(value: Any) -> str:
-    """Return a value as Hydra's grammar has it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(element, value))}]"
-    if isinstance(value, str):
-        return QuotedString(escaped(value), Quote.single).with_quotes()
-    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-
-
-def is_claimed() -> bool:
-    """Return whether this job runs a trial of a study."""
-    return bool(os.environ.get(CLAIMED))
-
-
-def run_claimed() -> float:
-    """Run the trial that the sweeper has claimed for this job, and return its value, the first of several; or NaN.
-
-    Then test the trials that await it; a job without a claim does only this.
+def run_worker(config: DictConfig, argv: list[str], module: str) -> float:
+    """Run trials until none is left; the config of the job is not used.
 
     Raises:
-        Stopped: a signal has arrived in the process that has begun the sweep; the trial waits for the next start.
-        SystemExit: submitit starts the job again.
+        Stopped: If a signal arrives in the process that the user started; the trial waits for the next start.
+        SystemExit: If submitit requeues the job.
     """
-    from harness.sweeps.optuna.claims import Claims
-    from harness.sweeps.optuna.trials import run_trial, test_due
-    from sweep_optuna import begun_study, read_command_line, url_of
+    from harness.sweeps.optuna.program import open_claims, read_command_line
+    from harness.sweeps.optuna.storages import storage_errors
+    from harness.sweeps.optuna.study import storage_of
+    from harness.sweeps.optuna.workers import GROUP, work
 
-    claimed = json.loads(os.environ[CLAIMED])
-    sweep = read_command_line(claimed["argv"])
-    url = url_of(sweep)
-    study, storage = begun_study(sweep, url)
-    claims = Claims(sweep, study, storage, url)
-    taken = claims.take_over(claimed["number"], claimed["claim"]) if claimed["claim"] else None
-    if taken is None and claimed["claim"]:
-        return nan
-    with signals.handled() as before:
+    log_by_hydra()
+    program = load_program(module)
+    sweep = read_command_line(program, argv)
+    sweep.flags.workers = 1  # launchers divide the CPUs
+    os.environ.setdefault(GROUP, sweep.name)
+    url = storage_of(sweep.flags, sweep.name)
+    with signals.handled() as before, storage_errors(url):
         try:
-            if taken is not None:
-                run_trial(claims, *taken, {})
-            test_due(claims)
+            work(open_claims(sweep, url), int(HydraConfig.get().job.num), program)
         except Stopped as stopped:
             passed_on(stopped, before)
             if is_here():
                 raise
-    values = claims.trials()[claimed["number"]].values
-    return values[0] if values else nan
+    return nan

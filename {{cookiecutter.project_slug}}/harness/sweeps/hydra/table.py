@@ -1,127 +1,141 @@
-"""What a multirun came to: a table of its jobs, printed and as CSV, and a picture."""
+"""The outcome of a multirun: a row for each job, printed, as CSV and as a picture."""
 
 import csv
-import io
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
-from typing import Any, ClassVar
+from shutil import get_terminal_size
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+import yaml
 
-from harness.runs.files import whole_file
-from harness.sweeps.hydra.errors import errors_in_one_line
-from harness.sweeps.hydra.flags import words_of_job
-from harness.sweeps.hydra.notes import Job, read_jobs, require_free
-from harness.sweeps.hydra.planned import require_all_free
+from harness.files import whole_file
+from harness.runs.run import METRICS_FILE
+from harness.sweeps.hydra.directories import HYDRA, NOTE_FILE
+from harness.sweeps.results import Row, as_csv, as_lines, failure
 
 TABLE, PICTURE = "jobs.csv", "jobs.png"
-SHOWN = 20  # jobs in the table that is printed
+SHOWN = 20  # jobs in the printed table
 DRAWN = 10  # curves of a metric
 
 
-class Remember(Callback):
-    """Checks the output directories before Hydra writes there, and keeps that of a multirun for the final table."""
+@dataclass
+class Note:
+    """Facts about a job, in a file beside its run.
 
-    directory: ClassVar[Path | None] = None
+    Args:
+        metric: metric that the model monitors.
+        mode: "min" or "max".
+        error: reason for a failure.
+        seconds: duration.
+        command: command line that repeats the run.
+        overrides: of the job. Hydra's own list may be of a later job, which was refused in the same directory.
+    """
 
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Exit if the directory of a job is not its own: Hydra would write into it."""
-        with errors_in_one_line():  # of any other error in a callback Hydra makes a warning
-            HydraConfig.instance().set_config(config)  # for what is written ${hydra:...}
-            require_free(Path(config.hydra.run.dir), words_of_job(config, config.hydra))
+    metric: str = ""
+    mode: str = "min"
+    error: str = ""
+    seconds: float | None = None
+    command: str = ""
+    overrides: list[str] | None = None
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Exit if the directory of one of the jobs is not its own."""
-        with errors_in_one_line():
-            require_all_free(config)
-        Remember.directory = Path(config.hydra.sweep.dir)
+    def write(self, run_dir: Path) -> None:
+        """Write the file."""
+        with whole_file(run_dir / NOTE_FILE) as file:
+            file.write(json.dumps(asdict(self), indent=2).encode() + b"\n")
 
 
 def show_table(directory: Path) -> str:
-    """Write jobs.csv and jobs.png, and print the best of them.
+    """Write the table and the picture of a multirun, and print the best jobs.
 
     Returns:
-        How many jobs failed, and where it stands why; nothing if none did.
+        A message if jobs have failed, or if none was started.
     """
-    jobs = read_jobs(directory)
-    if not jobs:
-        return "no job was begun"
+    rows = read_rows(directory)
+    if not rows:
+        return "no job was started"
     with whole_file(directory / TABLE) as file:
-        file.write(as_csv(jobs).encode())
-    complete = [job for job in jobs if not job.error]
+        file.write(as_csv(rows, "job").encode())
+    complete = [row for row in rows if not row.error]
+    draw(complete, directory / PICTURE)
+    print("\n".join(as_lines(rows[:SHOWN], "job", get_terminal_size().columns)))
     if complete:
-        draw(complete, directory / PICTURE)
-    rows = as_rows(jobs)[: SHOWN + 1]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if complete:
-        print(f"\nbest: job {complete[0].name}\n{complete[0].command}")
+        print(f"\nbest: job {complete[0].name}, {complete[0].run_dir}\n{complete[0].command}")
     print(f"\ntable {directory / TABLE}")
-    failed = len(jobs) - len(complete)
-    return f"{failed} of {len(jobs)} jobs failed: {directory / TABLE} says why" if failed else ""
+    failed = rows[len(complete) :]
+    print("\n".join(failure(row, "job") for row in failed[:SHOWN]), end="\n" * bool(failed))
+    return f"{len(failed)} of {len(rows)} jobs failed: see {directory / TABLE}" if failed else ""
 
 
-def as_rows(jobs: Sequence[Job]) -> list[list[str]]:
-    """Return the table that is printed: name, monitored metrics, what differs between the jobs, error."""
-    metrics = list(dict.fromkeys(job.note.metric for job in jobs if job.note.metric and not job.error))
-    names = [name for name in overridden(jobs) if len({job.overrides.get(name) for job in jobs}) > 1]
-    has_errors = any(job.error for job in jobs)
-    rows = [["job", *metrics, *names, *(["error"] if has_errors else [])]]
-    for job in jobs:
-        own = {job.note.metric: job.metrics.get(job.note.metric or "")}
-        values = [format(own[metric], ".4f") if own.get(metric) is not None else "" for metric in metrics]
-        drawn = [job.overrides.get(name, "") for name in names]
-        rows.append([job.name, *values, *drawn, *([job.error] if has_errors else [])])
-    return rows
+def read_rows(directory: Path) -> list[Row]:
+    """Return the rows of a multirun, the best first and failed ones last; jobs with the same metric are together."""
+    found = [path.parent for path in directory.rglob(HYDRA) if is_of(path, directory)]
+    found.sort(key=lambda path: (len(path.name), path))  # 9 before 10
+    jobs = [read_row(run_dir, directory) for run_dir in found]
+    metrics = list(dict.fromkeys(note.metric for row, note in jobs if not row.error))
+
+    def rank(job: tuple[Row, Note]) -> tuple[float, ...]:
+        row, note = job
+        if row.error:
+            return (len(metrics),)
+        value = row.objectives.get(note.metric)
+        number = nan if value is None else value
+        return (metrics.index(note.metric), float(number != number), number if note.mode == "min" else -number)
+
+    return [row for row, _ in sorted(jobs, key=rank)]
 
 
-def as_csv(jobs: Sequence[Job]) -> str:
-    """Return all jobs as CSV: name, state, every metric, overrides, seconds, error, the line that repeats the run."""
-    metrics = list(dict.fromkeys(job.note.metric for job in jobs if job.note.metric))
-    metrics += sorted({name for job in jobs for name in job.metrics} - set(metrics))
-    names = overridden(jobs)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["job", "state", *metrics, *names, "seconds", "error", "command"])
-    for job in jobs:
-        values = [repr(job.metrics[name]) if name in job.metrics else "" for name in metrics]
-        drawn = [job.overrides.get(name, "") for name in names]
-        seconds = "" if job.note.seconds is None else f"{job.note.seconds:.1f}"
-        state = "failed" if job.error else "complete"
-        writer.writerow([job.name, state, *values, *drawn, seconds, job.error, job.command])
-    return text.getvalue()
+def is_of(hydra: Path, directory: Path) -> bool:
+    """Return whether Hydra's files belong to a job of the multirun in a directory, not to another run below it."""
+    config = hydra / "hydra.yaml"
+    between = hydra.relative_to(directory).parents[:-1]
+    is_of_another = any((directory / path / "multirun.yaml").exists() for path in between)
+    return not is_of_another and config.exists() and "mode: MULTIRUN" in config.read_text(encoding="utf-8")
 
 
-def overridden(jobs: Sequence[Job]) -> list[str]:
-    """Return the names of all overrides."""
-    return list(dict.fromkeys(name for job in jobs for name in job.overrides))
+def read_row(run_dir: Path, directory: Path) -> tuple[Row, Note]:
+    """Return the row of a job in a directory below that of its multirun, and its note."""
+    file, results = run_dir / NOTE_FILE, run_dir / METRICS_FILE
+    note = Note(**json.loads(file.read_text())) if file.exists() else Note()
+    metrics = json.loads(results.read_text()) if results.exists() else {}
+    overrides = note.overrides
+    if overrides is None:
+        overrides = yaml.safe_load((run_dir / HYDRA / "overrides.yaml").read_text(encoding="utf-8")) or []
+    error = note.error or ("" if metrics else "stopped or killed before it could say why")
+    return Row(
+        name=run_dir.relative_to(directory).as_posix(),
+        state="failed" if error else "complete",
+        objectives={note.metric: metrics.get(note.metric)} if note.metric and not error else {},
+        drawn=dict(override.split("=", 1) for override in overrides),
+        metrics={name: value for name, value in metrics.items() if name != note.metric},
+        seconds=note.seconds,
+        error=error,
+        run_dir=run_dir,
+        command=note.command,
+    ), note
 
 
-def draw(jobs: Sequence[Job], path: Path) -> None:
-    """Draw, for each monitored metric, how it went in the best jobs, and what it came to in all."""
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw, for each monitored metric, its curves in the best jobs, and its value in all jobs."""
+    metrics = list(dict.fromkeys(name for row in rows for name in row.objectives))
+    if not metrics:
+        return
     import matplotlib
 
     matplotlib.use("Agg")  # no window
     from matplotlib import pyplot
 
-    metrics = [metric for metric in dict.fromkeys(job.note.metric for job in jobs) if metric is not None]
-    if not metrics:
-        return
-    height = 4 + len(jobs) / 6
-    figure, axes = pyplot.subplots(len(metrics), 2, figsize=(14, height * len(metrics)), squeeze=False)
+    figure, axes = pyplot.subplots(len(metrics), 2, figsize=(14, (4 + len(rows) / 6) * len(metrics)), squeeze=False)
     for (left, right), metric in zip(axes, metrics, strict=True):
-        own = [job for job in jobs if job.note.metric == metric and metric in job.metrics]
-        for job in own[:DRAWN]:
-            steps, values = curve(job, metric)
-            left.plot(steps, values, marker=".", label=job.name)
+        own = [row for row in rows if row.objectives.get(metric) is not None]
+        for row in own[:DRAWN]:
+            left.plot(*curve(row, metric), marker=".", label=row.name)
         left.set(xlabel="step", ylabel=metric)
         if own:
             left.legend(title="job")
-        labels = [f"{job.name}: {' '.join(f'{name}={value}' for name, value in job.overrides.items())}" for job in own]
-        right.barh(range(len(own)), [job.metrics[metric] for job in own], tick_label=[label[:60] for label in labels])
+        labels = [f"{row.name}: {' '.join(f'{name}={value}' for name, value in row.drawn.items())}" for row in own]
+        right.barh(range(len(own)), [row.objectives[metric] for row in own], tick_label=[text[:60] for text in labels])
         right.invert_yaxis()
         right.set_xlabel(metric)
     figure.tight_layout()
@@ -130,11 +144,11 @@ def draw(jobs: Sequence[Job], path: Path) -> None:
     pyplot.close(figure)
 
 
-def curve(job: Job, metric: str) -> tuple[list[float], list[float]]:
-    """Return the steps at which a run has logged a metric, and its values; nothing without ``--logger csv``."""
-    log = job.run_dir / "metrics.csv"
-    if not log.exists():
+def curve(row: Row, metric: str) -> tuple[list[float], list[float]]:
+    """Return the steps at which a run has logged a metric, and the values; none without ``logger=csv``."""
+    log = row.run_dir and row.run_dir / "metrics.csv"
+    if not log or not log.exists():
         return [], []
     with log.open(newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row.get(metric)]
-    return [float(row["step"]) for row in rows], [float(row[metric]) for row in rows]
+        points = [point for point in csv.DictReader(lines) if point.get(metric)]
+    return [float(point["step"]) for point in points], [float(point[metric]) for point in points]

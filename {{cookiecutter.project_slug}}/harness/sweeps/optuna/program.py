@@ -40,9 +40,7 @@ def run_sweep(program: Program, argv: list[str]) -> None:
     if sweep.flags.report:
         report(sweep.flags, sweep.name)
         return
-    for name in NEEDED:
-        if find_spec(name) is None:
-            raise RunError(f"No module named {name!r} (this project is installed by: pip install -e .)")
+    require_installed()
     url = storage_of(sweep.flags, sweep.name)
     with storage_errors(url):
         claims = open_claims(sweep, url)
@@ -51,6 +49,13 @@ def run_sweep(program: Program, argv: list[str]) -> None:
             work(claims, worker, program)
         else:
             supervise(claims, argv, url)
+
+
+def require_installed() -> None:
+    """Raise RunError if a package is missing that trials or the report need."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise RunError(f"No module named {name!r} (this project is installed by: pip install -e .)")
 
 
 def named_study(argv: Sequence[str]) -> Namespace:

@@ -21,7 +21,7 @@ from harness.sweeps.optuna.best import checkpoint_in, due, run_of_trial, unteste
 from harness.sweeps.optuna.claims import Claim, Claims
 from harness.sweeps.optuna.flags import TESTS
 from harness.sweeps.optuna.objective import Program, Trial
-from harness.sweeps.optuna.reports import Report, Reporter, read_reports
+from harness.sweeps.reports import Report, Reporter, read_reports
 from harness.sweeps.run import clear, free_memory, metrics_of, processes, reason, run_program
 
 TEST_DIR = "test"  # in the directory of a trial's run

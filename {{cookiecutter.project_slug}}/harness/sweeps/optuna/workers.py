@@ -61,7 +61,7 @@ class Workers:
                     if self.collect() or monotonic() - looked > LOOK:
                         looked = monotonic()
                         self.show(self.new_lines())
-                        is_unfinished = self.is_unfinished()
+                        is_unfinished = is_unfinished(self.claims)
                         if signals.received() is None:
                             self.start_missing()
                     if signals.received() is not None:
@@ -90,12 +90,6 @@ class Workers:
             self.is_told = True
             for process in self.processes.values():
                 process.send_signal(signal.SIGTERM)
-
-    def is_unfinished(self) -> bool:
-        """Return whether trials wait, run or are tested, here or elsewhere."""
-        trials = self.claims.trials()
-        are_left = any(not trial.state.is_finished() for trial in trials) or bool(untested(self.claims))
-        return are_left and not self.claims.failures(trials)
 
     def start_missing(self) -> None:
         """Start workers for the trials that are left; the first ones together, then one at a time."""
@@ -146,6 +140,13 @@ class Workers:
         # An error of one line would be the same at the next start.
         if signals.received() is None and (status in (1, 2) or self.deaths > MOST_DEATHS):
             raise RunError(f"worker {worker}: {lines[-1].partition('error: ')[2] or lines[-1]} (see {log})")
+
+
+def is_unfinished(claims: Claims) -> bool:
+    """Return whether trials wait, run or are tested, here or elsewhere."""
+    trials = claims.trials()
+    are_left = any(not trial.state.is_finished() for trial in trials) or bool(untested(claims))
+    return are_left and not claims.failures(trials)
 
 
 def log_of(sweep: Sweep, worker: int) -> Path:

@@ -1,191 +1,155 @@
-"""Optuna as a sweeper of Hydra's: trials of the same studies as sweep_optuna.py, run by whatever launcher."""
+"""Sweeper of Hydra that runs workers of Optuna: they claim trials of the same studies as those of sweep_optuna.py."""
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from time import sleep
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from harness.errors import RunError
-from harness.found import brings_data, declaration
-from harness.runs import signals
-from harness.sweeps.hydra.flags import given_names, job_words, require_flags
-from harness.sweeps.hydra.study import CLAIMED, override_text, sweep_words
-from harness.sweeps.hydra.table import Remember
+from harness.errors import RunError, UsageError
+from harness.sweeps.hydra.configs import FlagSource, escaped
+from harness.sweeps.hydra.directories import CheckDirectories
+from harness.sweeps.hydra.settings import settings_of
+from harness.sweeps.hydra.study import command_line, load_program, sweeper_config, worker_task
 
-LOOK = 2.0  # seconds between looks at trials that run elsewhere
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=sweeper_config(), provider="sweep_optuna.py")
+LOOK = 2.0  # seconds between two looks at the study
 
 
 class OptunaSweeper(Sweeper):
-    """Claims trials of a study, ``workers`` at a time, and lets a launcher run them.
+    """Launches ``workers`` jobs, each of which claims trials until none is left.
 
     Args:
-        params: what is searched, as overrides by name: ``learning_rate: interval(1e-4, 1e-1)``.
+        params: searched overrides by name, such as ``learning_rate: interval(1e-4, 1e-1)``.
+        program: module with the objective.
         **settings: flags of a sweep.
     """
 
-    hydra_context: HydraContext
-    config: DictConfig
-
-    def __init__(self, params: dict[str, str], **settings: Any) -> None:
-        """Remember the arguments."""
-        self.params, self.settings = params, settings
+    def __init__(self, params: dict[str, str], program: str, **settings: Any) -> None:
+        self.params, self.module, self.settings = params, program, settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what a launcher needs."""
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        self.job = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+        self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are as many as asked for.
 
         Args:
-            arguments: overrides: what is held, and what is searched.
+            arguments: overrides, held or searched.
 
         Raises:
-            UsageError, RunError: it cannot be done.
-            Stopped: a signal has arrived.
+            UsageError, RunError: If the sweep is refused, or fails.
+            Stopped: If a signal arrives.
         """
-        from harness.sweeps.optuna import studies
-        from harness.sweeps.optuna.claims import Claims
-        from harness.sweeps.optuna.kept import keep_checkpoints
-        from harness.sweeps.optuna.progress import Progress, print_result
-        from sweep_optuna import (
-            begun_study,
-            introduce,
-            read_command_line,
-            reported,
-            require_installed,
-            require_outcome,
-            url_of,
-        )
+        from harness.sweeps.optuna import program as optuna_program
+        from harness.sweeps.optuna.best import keep_checkpoints
+        from harness.sweeps.optuna.progress import Progress, introduce, print_result
+        from harness.sweeps.optuna.storages import storage_errors
+        from harness.sweeps.optuna.study import storage_of
 
+        CheckDirectories.sweep_dir = None  # the study has a report of its own
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        params = [f"{name}={value}" for name, value in self.params.items()]
-        overrides = parser.parse_overrides([*params, *arguments])
-        held = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
+        overrides = parser.parse_overrides([*(f"{name}={value}" for name, value in self.params.items()), *arguments])
         searched = [each for each in overrides if each.is_sweep_override()]
-        argv = [*self.held_words(held), *sweep_words(self.settings, searched)]
-        Remember.directory = None  # the study has a report of its own
-        if reported(argv):
+        held = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
+        program = load_program(self.module)
+        hydra = OmegaConf.merge(self.config.hydra, {"overrides": {"task": held}})
+        settings = settings_of(self.config, hydra, FlagSource.build_parser)
+        argv = command_line(settings, self.settings, searched, program.build_parser)
+        if self.settings["report"]:
+            optuna_program.run_sweep(program, argv)
             return
-        sweep = read_command_line(argv)
-        require_installed()
-        url = url_of(sweep)
-        study, storage = begun_study(sweep, url)
-        claims = Claims(sweep, study, storage, url)
-        introduce(claims)
-        launcher, held = self.launcher_into(sweep.directory), [*held, *self.names_brought(sweep)]
-        with studies.storage_errors(url):
+        sweep = optuna_program.read_command_line(program, argv)
+        optuna_program.require_installed()
+        url = storage_of(sweep.flags, sweep.name)
+        with storage_errors(url):
+            claims = optuna_program.open_claims(sweep, url)
+            introduce(claims, url)
             progress = Progress(claims)
             try:
-                while self.run_batch(claims, launcher, held, argv):
-                    keep_checkpoints(claims)
-                    progress.show()
-                self.run_test(claims, launcher, held, argv)
+                with shown(progress):
+                    self.run_workers(claims, held, argv)
             finally:
                 progress.close()
                 keep_checkpoints(claims)
-                print_result(study, sweep.directory)
-        require_outcome(claims)
+                print_result(claims.study, sweep.directory)
+            optuna_program.require_outcome(claims)
 
-    def held_words(self, held: Sequence[str]) -> list[str]:
-        """Return the words of a command line of main.py for what is not searched."""
-        choices = self.config.hydra.runtime.choices
-        require_flags(self.job, choices)
-        return job_words(self.job, given_names(held, choices.get("experiment")))
+    def run_workers(self, claims: Any, held: Sequence[str], argv: Sequence[str]) -> None:
+        """Launch workers until no trial is left, and again after those that were killed.
 
-    def names_brought(self, sweep: Any) -> list[str]:
-        """Return the overrides for the model and the data of an existing study that the command line omits."""
-        names = {"model_name": sweep.flags.model_name}
-        if not brings_data(declaration("models", sweep.flags.model_name)):
-            names["data_name"] = sweep.flags.data_name
-        return [override_text(name, value) for name, value in names.items() if self.job.get(name) != value]
+        Raises:
+            RunError: If workers keep failing, and no trial finishes.
+            Stopped: If a signal arrives.
+        """
+        from harness.sweeps.optuna.best import due
+        from harness.sweeps.optuna.claims import MOST_DEATHS
+        from harness.sweeps.optuna.workers import is_unfinished
 
-    def launcher_into(self, directory: Path) -> Launcher:
-        """Return the launcher that the config names, with the directory of the sweep for all that it writes."""
+        failures, finished = 0, -1
+        while claims.has_more() or is_unfinished(claims):
+            if not (claims.has_more() or due(claims)):
+                threading.Event().wait(LOOK)  # trials run elsewhere
+                continue
+            now = sum(trial.state.is_finished() for trial in claims.trials())
+            failures, finished = (0, now) if now > finished else (failures + 1, finished)
+            error = self.launch(claims, held, argv)
+            if error is not None and failures >= MOST_DEATHS:
+                raise RunError(f"workers keep failing: {error}") from error
+
+    def launch(self, claims: Any, held: Sequence[str], argv: Sequence[str]) -> Exception | None:
+        """Let the launcher run the workers; return the error if one is killed or cannot start.
+
+        Raises:
+            UsageError, RunError: If a worker refuses to work.
+        """
+        from harness.sweeps.optuna.records import owner_of
+
+        number, directory = self.settings["workers"], claims.sweep.directory
+        own = f"hydra.sweep.dir={QuotedString(escaped(str(directory)), Quote.single).with_quotes()}"
+        jobs = [[*held, own, f"hydra.sweep.subdir=workers/{worker}"] for worker in range(number)]
         with read_write(self.config.hydra.sweep):
             self.config.hydra.sweep.dir = str(directory)
         directory.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, directory / "multirun.yaml")
-        context, task = self.hydra_context, self.task_function
-        return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=self.config)
-
-    def run_batch(self, claims: Any, launcher: Launcher, held: Sequence[str], argv: list[str]) -> bool:
-        """Run as many trials as there are workers, and return whether there may be more to do.
-
-        Raises:
-            RunError: the launcher could not begin any.
-            Stopped: a signal has arrived.
-        """
-        batch: list[tuple[Any, dict[str, Any]]] = []
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=worker_task(argv, self.module), config=self.config
+        )
         try:
-            with signals.waiting():
-                while len(batch) < claims.sweep.args.workers and (found := claims.claim({})):
-                    batch.append(found)
-            if batch:
-                self.launch(claims, launcher, [[*held, *trial_overrides(claims, *each, argv)] for each in batch], batch)
-                return True
-        finally:
-            for trial, _ in batch:
-                claims.release(trial)  # if it is still this process's
-        if all(trial.state.is_finished() for trial in claims.trials()) or claims.failures(claims.trials()):
-            return False
-        sleep(LOOK)  # others run elsewhere
-        return True
-
-    def run_test(self, claims: Any, launcher: Launcher, held: Sequence[str], argv: list[str]) -> None:
-        """Launch a job that tests the best trial, unless the last job of a trial has done so.
-
-        Raises:
-            RunError: If the launcher fails, or the job is killed.
-        """
-        from harness.sweeps.optuna.untested import due
-
-        if trials := due(claims):
-            run, claimed = claims.run_dir(trials[0]).name, {"argv": argv, "number": trials[0].number, "claim": ""}
-            self.launch(claims, launcher, [[*held, *own_overrides(claims, f"trials/{run}/test", {}, claimed)]], [])
-            if due(claims):
-                raise RunError(f"trial {trials[0].number} could not be tested: its process was killed")
-
-    def launch(self, claims: Any, launcher: Launcher, jobs: list[list[str]], batch: Sequence[tuple[Any, Any]]) -> None:
-        """Launch the jobs of a batch of trials, and wait for them.
-
-        Raises:
-            RunError: none was begun.
-        """
-        with ExitStack() as stack:
-            for trial, _ in batch:
-                stack.enter_context(claims.alive(trial))
-            try:
-                for result in launcher.launch(jobs, initial_job_idx=batch[0][0].number if batch else 0):
-                    _ = result.return_value  # raises what the job has raised
-            except Exception as error:
-                if all(claims.is_mine(trial) for trial, _ in batch):
-                    raise RunError(f"the launcher could not begin a job: {error}") from error
+            for result in launcher.launch(jobs, initial_job_idx=0):
+                if isinstance(result._return_value, Exception):  # raised by the job, not by its end
+                    raise result._return_value
+        except (UsageError, RunError):
+            raise
+        except Exception as error:
+            for trial in claims.trials():
+                if claims.is_abandoned(trial):
+                    claims.count_death(owner_of(trial).get("pid", 0))
+            return error
+        return None
 
 
-def trial_overrides(claims: Any, trial: Any, drawn: Mapping[str, Any], argv: list[str]) -> list[str]:
-    """Return the overrides that are specific to the job of a trial: its values, and its claim."""
-    from harness.sweeps.optuna.claims import MINE
+@contextmanager
+def shown(progress: Any) -> Iterator[None]:
+    """Show the progress of a study regularly, while a launcher occupies this thread."""
+    is_over = threading.Event()
 
-    run, claim = f"trials/{claims.run_dir(trial).name}", trial.user_attrs[MINE]["claim"]
-    return own_overrides(claims, run, drawn, {"argv": argv, "number": trial.number, "claim": claim})
+    def show() -> None:
+        while not is_over.wait(LOOK):
+            progress.show()
 
-
-def own_overrides(claims: Any, subdir: str, drawn: Mapping[str, Any], claimed: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that are specific to a job: values of a trial, directory, task."""
-    own = {
-        "hydra.sweep.dir": str(claims.sweep.directory),
-        "hydra.sweep.subdir": subdir,
-        f"hydra.job.env_set.{CLAIMED}": json.dumps(claimed),
-    }
-    return [override_text(name, value) for name, value in {**drawn, **own}.items()]
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
