@@ -22,7 +22,7 @@ from harness.runs import signals
 from harness.runs.run import CONFIG_FILE, LOCK_FILE, Run
 from harness.sweeps.hydra.configs import NAMES
 from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
-from harness.sweeps.hydra.launched import is_here, hush_lightning, passed_on
+from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
 from harness.sweeps.hydra.settings import name_words, parse_settings, settings_of
 from harness.sweeps.hydra.table import Note
 from harness.sweeps.reports import Report, Reporter

@@ -18,7 +18,7 @@ from harness.config_files import as_setting
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
 from harness.sweeps.hydra.configs import flags_of
-from harness.sweeps.hydra.launched import is_here, hush_lightning, passed_on
+from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
 from harness.sweeps.hydra.settings import name_words
 from harness.sweeps.optuna.flags import add_sweep_args
 from harness.sweeps.optuna.objective import Program
