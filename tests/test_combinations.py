@@ -28,6 +28,7 @@ OWNERS = {
     "models/gan.py": {"example_models", "sweeps"},
     "models/my_model.py": {"sweeps"},
     "conf/": {"sweeps"},
+    "harness/README.md": {"sweeps"},
     "harness/sweeps/": {"sweeps"},
     "sweep_hydra.py": {"sweeps"},
     "sweep_optuna.py": {"sweeps"},
@@ -44,6 +45,8 @@ UNSPOKEN = {
     ("license", "none"): r"licen[cs]e-files|^licen[cs]e =",
 }
 BINARY = "data/digits.npz"
+# Files in which a word is a name that a user's file may have, whatever was chosen.
+NAMES = {"harness/declared.py": "search_space"}
 
 
 @pytest.fixture(scope="module")
@@ -99,4 +102,5 @@ def test_no_file_speaks_of_what_was_not_chosen(bakes):
             assert not text.endswith("\n\n"), name
         for chosen in zip(VALUES, values, strict=True):
             for name, text in texts.items() if chosen in UNSPOKEN else ():
-                assert not re.search(UNSPOKEN[chosen], text.lower(), re.MULTILINE), f"{values}: {name}"
+                spoken = text.lower().replace(NAMES.get(name, "\n"), "\n")
+                assert not re.search(UNSPOKEN[chosen], spoken, re.MULTILINE), f"{values}: {name}"

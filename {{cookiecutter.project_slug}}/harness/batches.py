@@ -1,4 +1,4 @@
-"""Batches of a data set taken by index tensors."""
+"""Batches of a data set, each fetched by one tensor of indices."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,20 +9,20 @@ from torch.utils.data import Dataset, DistributedSampler, SequentialSampler, def
 
 
 class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
-    """Yield the indices of one batch at a time, in an order that is a function of seed and epoch alone.
+    """Yield the indices of one batch at a time; their order depends on seed and epoch alone.
 
-    In a distributed run every process gets its own part of each batch: none is missing, none comes twice, and all
-    processes take the same number of steps. The two base classes are what Lightning asks for: a sampler of another
-    kind would be replaced by one of single indices, under DDP and with ``--overfit_batches``.
+    In a distributed run each process gets its own part of every batch. No sample is missing or repeated, and all
+    processes take the same number of steps. Under DDP and with ``--overfit_batches``, Lightning replaces samplers that
+    do not have these two base classes.
 
     Args:
         size: number of samples in the data set.
         batch_size: samples per batch and process; the last may be smaller, or larger by one.
-        shuffle: draw a new order for every epoch, or keep that of the data.
-        seed: with the epoch, decides the order.
-        rank: which of the ``world_size`` processes this is.
+        shuffle: whether each epoch has a new order; otherwise, that of the data.
+        seed: number that, with the epoch, determines the order.
+        rank: index of this process.
         world_size: number of processes that share the data; at most ``size``.
-        device: where the indices are wanted: they go there once an epoch, not once a batch.
+        device: device of the indices, which are moved once per epoch.
     """
 
     def __init__(
@@ -36,11 +36,10 @@ class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
         world_size: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Remember the arguments; the order is drawn when iteration starts."""
         super().__init__(range(size), num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
         self.device = device
         steps = range(batch_size * world_size, size, batch_size * world_size)
-        # A rest too small to give every process a sample joins the batch before it.
+        # A remainder with fewer samples than processes is added to the batch before it.
         self.bounds = [start for start in steps if size - start >= world_size]
 
     def __len__(self) -> int:
@@ -50,7 +49,7 @@ class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
         """Yield the indices of each batch, int64 [B]."""
         size = len(self.dataset)  # type: ignore[arg-type]
-        # The factor keeps (seed, epoch) pairs apart: seed 0 in epoch 1 is not seed 1 in epoch 0.
+        # The factor distinguishes (seed, epoch) pairs, such as (0, 1) and (1, 0).
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(size, generator=generator) if self.shuffle else torch.arange(size)
         for batch in order.to(self.device).tensor_split(self.bounds):
@@ -58,14 +57,13 @@ class IndexBatches(DistributedSampler[Tensor], SequentialSampler):
 
 
 class Samples(Dataset[Any]):
-    """Batches of a data set that makes one sample at a time.
+    """Data set of batches, made from a data set of single samples.
 
     Args:
-        samples: returns the sample of a number, and how many there are.
+        samples: data set of samples.
     """
 
     def __init__(self, samples: Any) -> None:
-        """Remember the data set."""
         self.samples = samples
 
     def __len__(self) -> int:
@@ -73,10 +71,10 @@ class Samples(Dataset[Any]):
         return len(self.samples)
 
     def __getitem__(self, indices: Tensor) -> Any:
-        """Return the samples of these indices [B] as one batch."""
+        """Return the samples with the indices [B] as one batch."""
         return default_collate([self.samples[index] for index in indices.tolist()])
 
 
 def as_it_is(batch: Any) -> Any:
-    """Return the batch: it is one already."""
+    """Return the batch unchanged, as a collate function."""
     return batch

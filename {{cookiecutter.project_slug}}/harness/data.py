@@ -1,4 +1,4 @@
-"""Data sets that live in memory as tensors, and batches of them taken by index tensors."""
+"""Data modules for data sets in memory."""
 
 import os
 from argparse import Namespace
@@ -14,27 +14,26 @@ from harness.batches import IndexBatches, Samples, as_it_is
 from harness.data_flags import DataFlags
 from harness.errors import UsageError
 
-# The data that the last run of this process loaded, by the flags of load(); None: they are not kept. A sweep, whose
-# trials load the same data, sets it to {}.
+# The data of the last run in this process, by the flags of load(), for programs whose runs load the same data. None
+# turns the cache off.
 dataset_cache: dict[str, dict[str, Dataset[Any]]] | None = None
 
 
 class InMemoryData(DataFlags, pl.LightningDataModule):
-    """A data set that fits in memory. A subclass loads the tensors; flags, batches and loaders are here."""
+    """Base class of data modules in memory, with flags, batches and loaders; a subclass defines ``load``."""
 
     splits: dict[str, Dataset[Any]]
 
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
-        """Take the values of the flags."""
         super().__init__()
         self.save_hyperparameters(hparams)
         self.splits = {}
 
     def load(self) -> Mapping[str, tuple[Tensor, ...] | Dataset[Any]]:
-        """Return "train", "val" and "test": for each its tensors, with the samples along the first dimension.
+        """Return the splits "train", "val" and "test": tuples of tensors, with the samples along the first dimension.
 
-        Where every sample takes work of its own, such as to augment it, return a Dataset of samples instead:
-        ``--num_workers`` processes do that work.
+        For work on each sample, such as augmentation, a split may be a Dataset of samples, for which ``--num_workers``
+        processes work.
         """
         raise NotImplementedError(f"{type(self).__name__} must define load()")
 
@@ -42,11 +41,11 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
         """Load the data, once.
 
         Raises:
-            UsageError: it cannot be moved to the device.
+            UsageError: If the data cannot be moved to the device.
         """
         if self.splits:
             return
-        elsewhere = ("batch_size", "num_workers", "data_on_device")  # what load() does not ask for
+        elsewhere = ("batch_size", "num_workers", "data_on_device")  # flags that do not change the data
         asked = {name: value for name, value in self.hparams.items() if name not in elsewhere}
         key = repr((type(self), os.environ.get("PL_GLOBAL_SEED"), asked))
         if dataset_cache is not None and key in dataset_cache:
@@ -61,7 +60,7 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
             self.splits = {name: self._on_device(name, data) for name, data in self.splits.items()}
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return shuffled batches, which --overfit_batches wants in order."""
+        """Return shuffled batches of the training set; with --overfit_batches, in order."""
         return self._loader("train", shuffle=not (self.trainer and self.trainer.overfit_batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -73,17 +72,17 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the test set in order, for want of data without labels."""
+        """Return the test set in order; a subclass may return data without labels."""
         return self._loader("test", shuffle=False)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Return the batch on a device; of tensors it takes half the time that Lightning's way does."""
+        """Return the batch on a device; a list of tensors takes half the time of Lightning's own transfer."""
         if isinstance(batch, list) and all(isinstance(tensor, Tensor) for tensor in batch):
             return [tensor.to(device, non_blocking=device.type == "cuda") for tensor in batch]
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _on_device(self, split: str, data: Dataset[Any]) -> TensorDataset:
-        """Return the tensors of a split where the model will be."""
+        """Return the tensors of a split on the device of the model."""
         if self.hparams.num_workers:
             raise UsageError("--data_on_device leaves nothing for other processes to fetch: --num_workers must be 0")
         if not isinstance(data, TensorDataset):
@@ -91,13 +90,13 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
         return TensorDataset(*(tensor.to(self.trainer.strategy.root_device) for tensor in data.tensors))
 
     def _loader(self, split: str, *, shuffle: bool) -> DataLoader[Any]:
-        """Return batches of one split, for this process."""
+        """Return the batches of a split for this process."""
         if split not in self.splits:
             raise UsageError(f"{type(self).__name__}.load() returns no {split!r}, but {', '.join(self.splits)}")
         data, trainer = self.splits[split], self.trainer
         tensors = data.tensors if isinstance(data, TensorDataset) else ()
         device = trainer.strategy.root_device if trainer is not None else torch.device("cpu")
-        # --use_distributed_sampler false: every process goes through all of the data.
+        # With --use_distributed_sampler no, each process has all of the data.
         shared = trainer is not None and getattr(trainer, "use_distributed_sampler", True)
         batches = IndexBatches(
             len(data),  # type: ignore[arg-type]
@@ -108,7 +107,7 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
             world_size=trainer.world_size if shared else 1,
             device=tensors[0].device if tensors else "cpu",
         )
-        # With workers, the first batches are fetched before Lightning tells the sampler the epoch.
+        # With workers, the first batches are fetched before Lightning sets the epoch of the sampler.
         batches.set_epoch(trainer.current_epoch if trainer else 0)
         workers = self.hparams.num_workers
         return DataLoader(

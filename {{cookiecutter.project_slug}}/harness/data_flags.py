@@ -1,4 +1,4 @@
-"""The flags of the loaders of in-memory data: apart from ``harness.data``, since help must not import torch."""
+"""The flags of in-memory data, apart from ``harness.data``, since help must not import torch."""
 
 from argparse import ArgumentParser
 

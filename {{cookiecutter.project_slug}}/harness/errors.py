@@ -2,50 +2,48 @@
 
 import signal
 
-STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; of the other signals, which schedulers send, 143
+STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; other signals, which schedulers send, have 143
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be done; the message says what and how to mend it."""
+    """Wrong flags, files or code of the user; the message names the mistake and a remedy."""
 
 
 class RunError(Exception):
-    """The run cannot go on; the message says why and how to mend it.
+    """A failure of the run; the message names the reason and a remedy.
 
     Args:
-        message: what is said.
-        in_all_processes: whether all processes of a distributed run raise it, so that one can speak for all.
+        message: the text to print.
+        in_all_processes: whether all processes of a distributed run raise it, so that one prints it for all.
     """
 
     def __init__(self, message: str, *, in_all_processes: bool = True) -> None:
-        """Remember the arguments."""
         super().__init__(message)
         self.in_all_processes = in_all_processes
 
 
 class ModelError(RunError):
-    """The user's own model or data failed: ``__cause__`` is their error, shown with its traceback above the message.
+    """An error in the user's model or data: ``__cause__``, whose traceback is printed above the message.
 
     Args:
-        message: where it failed, on what, and what may help.
+        message: the place, the batch and a possible remedy.
     """
 
     def __init__(self, message: str) -> None:
-        """Speak for this process alone: others may fail otherwise, or not at all."""
+        # Other processes may fail otherwise, or not at all.
         super().__init__(message, in_all_processes=False)
 
 
 class Stopped(SystemExit):
-    """The run ends because of a signal, with an exit status that no scheduler takes for success.
+    """The end of a run by a signal, with an exit status that no scheduler takes for success.
 
     Args:
         signum: the signal.
-        saved: the checkpoint that was written because of it.
-        together: whether all processes of a distributed run end now, each by itself.
+        saved: the checkpoint written because of it.
+        together: whether every process of a distributed run ends by itself now.
     """
 
     def __init__(self, signum: int, saved: str | None = None, *, together: bool = False) -> None:
-        """Choose the exit status."""
         self.name, self.saved, self.together = signal.Signals(signum).name, saved, together
         super().__init__(STATUS.get(self.name, 143))
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write, which takes the place of ``path`` at the end; if anything fails, all stays as it was.
+    """Yield a file to write, which replaces ``path`` at the end; if an error occurs, ``path`` stays unchanged.
 
-    It is written beside ``path``, never in a temporary folder: between file systems a move is a copy, which a kill cuts
-    short. A kill leaves a hidden file that ends in ``.part`` (see ``remove_parts``).
+    The file is beside ``path``: a move from another file system would be a copy, which a kill can interrupt.
+    A kill leaves a hidden file that ends in ``.part`` (see ``remove_parts``).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what a killed process had begun to write in ``folder`` or below, or kept for a search of Lightning's."""
+    """Remove partial files of killed processes below a folder, and temporary checkpoints of Lightning's tuner."""
     for pattern in (".*.part", ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt"):
         for path in folder.rglob(pattern):
             path.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def positive_float(text: str) -> float:
 
 
 def yes_no(text: str) -> bool:
-    """Return ``text`` as a bool, for ``add_argument(type=yes_no, nargs="?", const=True)``: a switch."""
+    """Return ``text`` as a bool, for a switch: ``add_argument(type=yes_no, nargs="?", const=True)``."""
     if text.lower() not in (*YES, *NO, "1", "0"):
         raise ArgumentTypeError(f"{text!r} is neither yes nor no")
     return text.lower() in (*YES, "1")

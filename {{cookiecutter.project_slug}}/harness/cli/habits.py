@@ -1,12 +1,12 @@
-"""Flags and commands that other programs have, and their names here."""
+"""Flags and commands of other programs, and their equivalents here."""
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 from harness.errors import UsageError
 
-# Names of one thing in the examples of PyTorch, Hugging Face, timm and LightningCLI, and here. A model may declare any
-# of them as its flag: the one that exists is suggested.
+# Synonyms in the examples of PyTorch, Hugging Face, timm and LightningCLI, and here. A model may declare any of them; a
+# suggestion names those that exist.
 SAME = (
     ("learning_rate", "lr", "base_lr"),
     ("batch_size", "bs", "b", "batch", "train_batch_size", "per_device_train_batch_size"),
@@ -24,7 +24,7 @@ SAME = (
     ("fast_dev_run", "dry_run", "debug"),
     ("n_trials", "trials", "num_trials"),
 )
-# Flags that are here another flag with a value, or the first word.
+# Flags whose equivalent is another flag with a value, or a command.
 INSTEAD = {
     "--ckpt_path last": ("resume", "auto_resume"),
     "--ckpt_path FILE": ("checkpoint", "ckpt", "resume_from", "load", "weights", "pretrained"),
@@ -40,16 +40,16 @@ INSTEAD = {
     "--logger wandb": ("wandb",),
     "--logger tensorboard": ("tensorboard",),
     "--enable_progress_bar no": ("quiet", "silent", "no_progress_bar", "disable_tqdm"),
-    "--default_root_dir runs/NAME": ("name", "run_name", "exp_name", "experiment_name"),  # a run has its date as name
+    "--default_root_dir runs/NAME": ("name", "run_name", "exp_name", "experiment_name"),  # default: the date
 }
 COMMANDS = {"train": "fit", "val": "validate", "eval": "test", "evaluate": "test", "infer": "predict"}
 
 
 def meant_by(flag: str, flags: Collection[str]) -> list[str]:
-    """Return the suggestions for a flag of another program, as far as this one has them.
+    """Return the equivalents of a flag of another program that exist here.
 
     Args:
-        flag: as typed; of a flag of LightningCLI's, such as --trainer.max_epochs, the end counts.
+        flag: the flag as typed; of a name with dots, such as --trainer.max_epochs, the last part counts.
         flags: the flags of this command line.
     """
     name = flag.lstrip("-").replace("-", "_").rpartition(".")[2].lower()
@@ -60,7 +60,7 @@ def meant_by(flag: str, flags: Collection[str]) -> list[str]:
 
 
 def require_command(word: str, commands: Sequence[str]) -> None:
-    """Raise UsageError if the first word of a command line is none of its commands, and name the nearest."""
+    """Raise UsageError, with the nearest command, if the first word of a command line is not a command."""
     if word in commands:
         return
     meant = {command: command for command in commands} | COMMANDS

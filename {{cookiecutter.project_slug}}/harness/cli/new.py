@@ -1,4 +1,4 @@
-"""``main.py new model NAME`` and ``new data NAME``: a file to start from, made of the project's own stub."""
+"""``main.py new model NAME`` and ``main.py new data NAME``: a file to start from, copied from the stub."""
 
 import keyword
 import re
@@ -10,18 +10,21 @@ from harness.cli.parser import Parser
 from harness.errors import UsageError
 from harness.files import whole_file
 
-STUBS = {"model": ("my_model", "MyModel"), "data": ("my_data", "MyData")}  # file and class that are copied
+STUBS = {"model": ("my_model", "MyModel"), "data": ("my_data", "MyData")}  # file and class to copy
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 60  # characters of a name
 DESCRIPTION = "Write a file that is on the command line at once, and says where to change what."
 
 
 def new(argv: Sequence[str]) -> None:
-    """Write the file that the words after ``new`` ask for, and say what to do with it.
+    """Write a new file, and print the commands to use it.
+
+    Args:
+        argv: the words after ``new``.
 
     Raises:
-        UsageError: the name cannot be that of a file and a flag's value, or is taken; or the stub is gone.
-        OSError: the file cannot be written.
+        UsageError: If the name is not valid or exists already, or if the stub is missing.
+        OSError: If the file cannot be written.
     """
     parser = Parser(usage="%(prog)s new model|data NAME", description=DESCRIPTION, add_help=True)
     parser.add_argument("kind", choices=list(FOLDERS), help="what to write: a model, or a data set")
@@ -41,7 +44,7 @@ def new(argv: Sequence[str]) -> None:
 
 
 def require_good_name(kind: str, name: str) -> None:
-    """Raise UsageError if a file of this name cannot be made."""
+    """Raise UsageError if the name is not valid, or a file with this name exists."""
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or len(name) > LONGEST:
         better = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name), flags=re.ASCII).strip("_").lower()
         better = better if NAME.fullmatch(better) and not keyword.iskeyword(better) else f"my_{kind}_2"
@@ -55,7 +58,7 @@ def require_good_name(kind: str, name: str) -> None:
 
 
 def class_name(name: str, text: str, kind: str) -> str:
-    """Return the class for a name, as ConvNet for conv_net; where ``text`` has this word already, ConvNetModel."""
+    """Return the class for a name, such as ConvNet for conv_net, or ConvNetModel if ``text`` has the word ConvNet."""
     words = "".join(word.capitalize() for word in name.split("_"))
     taken = {*re.findall(r"\w+", text), *keyword.kwlist}
     return f"{words}{kind.capitalize()}" if words in taken else words

@@ -1,7 +1,7 @@
-"""Exact resume, random numbers by seed and fast steps: on Lightning's private loops, as of 2.6.
+"""Exact resume, random numbers by seed, and fast steps, built on the private loops of Lightning 2.6.
 
-All private names of Lightning that the harness uses are in this folder. Without it, and without its line in
-``train.py``, a run trains, saves, resumes and tests as Lightning itself does.
+The harness uses private names of Lightning in this folder alone. Without the folder, and its import and call in
+``train.py``, a run trains, saves, resumes and tests as Lightning does.
 """
 
 from argparse import Namespace
@@ -16,7 +16,7 @@ VERSION = "2.6"
 
 
 def resume_exactly(trainer: Any, args: Namespace, run: Run) -> None:
-    """Give a Trainer the loops that resume a run to the bit, and print what is lost on another Lightning than 2.6."""
+    """Give a Trainer the loops that resume a run exactly; on another Lightning than 2.6, print what is lost."""
     version: str = pytorch_lightning.__version__  # type: ignore[attr-defined]
     if version.split(".")[:2] != VERSION.split("."):
         notice(

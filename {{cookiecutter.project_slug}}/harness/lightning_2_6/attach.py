@@ -1,4 +1,4 @@
-"""The one function that gives a Trainer the loops, the state and the signal handling of this folder."""
+"""The connection of this folder to a Trainer."""
 
 from argparse import Namespace
 from typing import Any
@@ -10,7 +10,7 @@ from harness.training.boundaries import PublicBoundaries
 
 
 def attach(trainer: Any, args: Namespace, run: Run) -> None:
-    """Attach everything to a Trainer."""
+    """Give a Trainer the loops, the callback that restores its state, and no signal handlers of Lightning's."""
     callbacks = [each for each in trainer.callbacks if not isinstance(each, PublicBoundaries)]
     trainer.callbacks = [Resume(args.seed, stay_stopped=run.resumes and not run.is_finished), *callbacks]
     trainer._signal_connector = OwnSignals(trainer)

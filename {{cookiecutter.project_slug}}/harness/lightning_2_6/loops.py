@@ -1,13 +1,11 @@
-"""Lightning's training loops, made to go on exactly where they were.
+"""Lightning's training loops with exact resume.
 
-Three things are added. All random numbers of a batch are a function of the seed, the epoch, the batch and the process:
-so they do not depend on what was drawn before it. A loop that is loaded from a checkpoint goes on from its counters as
-one does that was never stopped; Lightning instead guesses from its counters where it was interrupted, and then loses
-validations, logged steps and scheduler updates. And there are hooks for what belongs between batches.
+They differ from Lightning's in three ways. The random numbers of a batch are a function of seed, epoch, batch and
+process, whatever was drawn before. A loop restored from a checkpoint resumes from its counters; Lightning infers from
+them where it was interrupted, and loses validations, logged steps and scheduler updates. And callbacks have hooks
+between batches (``BoundaryCallback``).
 
-What would take as long as a step of a small net is left out: ``log`` where nobody reads the value, and empty hooks.
-
-They stand on Lightning's private loops, as of 2.6: hence the upper bound in pyproject.toml.
+For speed, ``model.log`` does nothing in steps whose values are not read, and empty hooks are not called.
 """
 
 import hashlib
@@ -33,29 +31,29 @@ from harness.lightning_2_6.lean_steps import lean_steps
 from harness.runs import signals
 from harness.training.boundaries import call_hook
 
-# What random numbers are drawn for.
+# Purposes of random numbers, each with its own seed.
 SETUP, START, ORDER, BATCH, VALIDATION, END = range(6)
 
 
 def seed_by(trainer: pl.Trainer, seed: int, purpose: int, *numbers: int) -> None:
-    """Seed the generators of Python, numpy and torch, also that of the device, by a hash of numbers."""
+    """Seed the generators of Python, numpy, torch and the device by a hash of the numbers."""
     digest = hashlib.blake2b(repr((seed, purpose, *numbers)).encode(), digest_size=16).digest()
     words = [int.from_bytes(digest[start:end], "little") for start, end in ((0, 4), (4, 8), (8, 16))]
     random.seed(words[0])
     np.random.seed(words[1])
-    # torch.manual_seed sees to every kind of device, in 0.2 ms where none is in use: as long as a step of a small net.
+    # torch.manual_seed seeds every kind of device; its 0.2 ms is near the time of a step of a small net.
     torch.default_generator.manual_seed(words[2])
     device = trainer.strategy.root_device
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(words[2])
 
 
-# Callbacks that do something after every batch, and read no metrics.
+# Callbacks with a hook after every batch that reads no metrics.
 NO_READERS = (DeviceStatsMonitor, ProgressBar, Timer, WeightAveraging)
 
 
 def has_reader(trainer: Any) -> bool:
-    """Return whether something may read after every batch what it has logged."""
+    """Return whether a callback, the model or a schedule may read logged values after every batch."""
     hook, model = "on_train_batch_end", trainer.lightning_module
     callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, NO_READERS)]
     return (
@@ -64,7 +62,7 @@ def has_reader(trainer: Any) -> bool:
         or is_overridden("log", model)
         or any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs)
         or bool(trainer.fast_dev_run)
-        or trainer.num_training_batches == float("inf")  # any of them may be the last
+        or trainer.num_training_batches == float("inf")  # any batch may be the last
     )
 
 
@@ -79,39 +77,38 @@ def log_for_epoch(
     *more: Any,
     **options: Any,
 ) -> None:
-    """Stand for ``model.log`` where nobody reads the value of a step: only what the epoch comes to is logged."""
+    """Replace ``model.log`` in steps whose values are not read: log values with ``on_epoch`` alone."""
     if on_epoch:
         pl.LightningModule.log(model, name, value, prog_bar, logger, on_step, on_epoch, *more, **options)
 
 
 def set_all(counts: Any, number: int) -> None:
-    """Make counters say that this many were begun and finished: so Lightning has nothing to guess."""
+    """Set all counters to a number, so that Lightning does not infer an interruption."""
     counts.ready = counts.started = counts.processed = counts.completed = number
 
 
 class FitLoop(_FitLoop):
-    """Runs epochs.
+    """Lightning's loop over epochs, with exact resume.
 
     Args:
-        trainer: the Trainer whose loop it becomes.
-        seed: decides all random numbers.
+        trainer: the Trainer of the loop.
+        seed: seed of all random numbers.
     """
 
     def __init__(self, trainer: pl.Trainer, seed: int) -> None:
-        """Take the limits of the loop that the Trainer has."""
         limits = trainer.fit_loop
         super().__init__(trainer, min_epochs=limits.min_epochs, max_epochs=limits.max_epochs)
         self.epoch_loop = EpochLoop(trainer, seed, min_steps=limits.min_steps, max_steps=limits.max_steps)
         self.seed = seed
-        self.half_ended = False  # loaded from a checkpoint that was written by a hook at the end of an epoch
+        self.half_ended = False  # restored from a checkpoint that a hook wrote at the end of an epoch
 
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
-        """Put the counters where they were; the batches of an epoch that is not over are for the epoch loop to skip.
+        """Restore the counters; the epoch loop skips the finished batches of an unfinished epoch.
 
-        What loaders have saved of themselves is not used: skipping batches works with every loader.
+        The saved states of loaders are not used, since skipping works with every loader.
         """
         super().load_state_dict(state_dict, prefix)
-        _Loop.restarting.fset(self, False)  # type: ignore[attr-defined]  # this loop's own setter may say True
+        _Loop.restarting.fset(self, False)  # type: ignore[attr-defined]  # this loop's own setter may set True
         for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
             loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
         self.epoch_loop.mid_epoch = self.epochs.processed < self.epochs.ready
@@ -127,12 +124,12 @@ class FitLoop(_FitLoop):
 
     @property
     def done(self) -> bool:
-        """Whether to leave the loop; an epoch that is to go on is brought to its end, even without another batch."""
+        """Whether to leave the loop; a resumed epoch is finished first, even without another batch."""
         in_limits = self.max_epochs == -1 or self.epochs.processed < self.max_epochs
         return super().done and not (self.epoch_loop.mid_epoch and in_limits)
 
     def run(self) -> None:
-        """Run epochs; a signal waits for the end of a batch."""
+        """Run epochs; signals wait for the end of a batch."""
         with signals.waiting(), lean_steps(self.trainer):
             seed_by(self.trainer, self.seed, SETUP)
             self.setup_data()
@@ -143,12 +140,12 @@ class FitLoop(_FitLoop):
             super().run()
 
     def on_advance_start(self) -> None:
-        """Begin an epoch."""
+        """Start an epoch, or resume one."""
         seed_by(self.trainer, self.seed, START, self.epochs.processed)
         if not self.epoch_loop.mid_epoch:
             super().on_advance_start()
             return
-        # The hooks for the start of an epoch prepare what it needs; what they log is in the log already.
+        # Hooks at the start of an epoch are called again, but the log has their values already.
         loggers, self.trainer.loggers = self.trainer.loggers, [DummyLogger()]
         super().on_advance_start()
         self.trainer.loggers = loggers
@@ -161,13 +158,13 @@ class FitLoop(_FitLoop):
         call_hook(self.trainer, "on_boundary", True)
 
     def end_epoch(self) -> None:
-        """Do what Lightning does after the hooks for the end of an epoch."""
+        """Do the rest of the end of an epoch, after its hooks, as Lightning does."""
         self.half_ended = False
         self.epochs.completed -= 1
         self.trainer._logger_connector.on_epoch_end()
         if self.epoch_loop._num_ready_batches_reached():
             self.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
-        self.epoch_loop._batches_that_stepped -= 1  # what an epoch came to is logged under its last step
+        self.epoch_loop._batches_that_stepped -= 1  # epoch metrics are logged under the last step
         self.trainer._logger_connector.update_train_epoch_metrics()
         self.epoch_loop._batches_that_stepped += 1
         self.epochs.completed += 1
@@ -175,41 +172,40 @@ class FitLoop(_FitLoop):
 
 
 class EpochLoop(_TrainingEpochLoop):
-    """Runs the batches of an epoch.
+    """Lightning's loop over the batches of an epoch, with exact resume.
 
     Args:
-        trainer: the Trainer whose loop it becomes.
-        seed: decides all random numbers.
+        trainer: the Trainer of the loop.
+        seed: seed of all random numbers.
         **limits: min_steps and max_steps.
     """
 
     def __init__(self, trainer: pl.Trainer, seed: int, **limits: Any) -> None:
-        """Start with a new epoch."""
         super().__init__(trainer, **limits)
         self.seed = seed
-        self.mid_epoch = False  # loaded from a checkpoint in the middle of an epoch
-        self.pending = ""  # what is still to be done for the last batch: "validation", "rest" (what follows it), ""
+        self.mid_epoch = False  # restored from a checkpoint within an epoch
+        self.pending = ""  # rest of the last batch: "validation", "rest" (after the validation) or ""
         self.saved_length: int | float | None = None
-        self.val_counts: dict[str, Any] | None = None  # as they were before the validation that is going on
-        self.is_read = True  # whether anyone reads what this batch logs for its step
-        self.all_are_read = True  # whether that is so with every batch
+        self.val_counts: dict[str, Any] | None = None  # counters before the running validation
+        self.is_read = True  # whether logged values of this batch are read
+        self.all_are_read = True  # whether those of every batch are read
         self.validates = False  # whether a validation follows this batch
-        self.step_takes: tuple[str, ...] = ()  # names of what training_step takes
+        self.step_takes: tuple[str, ...] = ()  # names of the parameters of training_step
 
     def on_save_checkpoint(self) -> dict[str, Any]:
-        """Return what the counters do not tell."""
+        """Return the state of the loop beside its counters."""
         length = self.trainer.num_training_batches
         own = {"pending": self.pending, "length": length, "val_counts": self.val_counts}
         return {**super().on_save_checkpoint(), **own}
 
     def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state of the loop."""
         super().on_load_checkpoint(state_dict)
         self.pending, self.saved_length = state_dict.get("pending", ""), state_dict.get("length")
         self.val_counts = state_dict.get("val_counts")
 
     def require_same_length(self) -> None:
-        """Raise UsageError if the loop is to go on within an epoch that had another number of batches."""
+        """Raise UsageError if the loop resumes within an epoch that had another number of batches."""
         length = self.trainer.num_training_batches
         if self.mid_epoch and self.saved_length not in (None, length):
             raise UsageError(
@@ -218,12 +214,12 @@ class EpochLoop(_TrainingEpochLoop):
             )
 
     def reset(self) -> None:
-        """Start to count the batches of an epoch, or go on counting."""
+        """Reset the counters at the start of an epoch; keep them within a resumed one."""
         if not self.mid_epoch:
             super().reset()
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
-        """Draw the order of the data; skip the batches that are done, and do what is pending for the last."""
+        """Draw the order of the data; in a resumed epoch, skip the finished batches and do the rest of the last."""
         self.seed_order()
         self.step_takes = tuple(super()._build_kwargs(OrderedDict(), None, 0))
         self.all_are_read = has_reader(self.trainer)
@@ -235,18 +231,18 @@ class EpochLoop(_TrainingEpochLoop):
         set_all(self.batch_progress.current, done)
         data_fetcher.fetched = 0
         self.skip_batches(data_fetcher, done)
-        # else what was logged in the epoch would be taken for that of the epoch before, and forgotten
+        # otherwise Lightning would drop the logged values as those of the epoch before
         self.trainer._logger_connector._first_loop_iter = True
-        if self.pending == "validation" and self.val_counts is not None:  # it was broken off, and begins anew
+        if self.pending == "validation" and self.val_counts is not None:  # it was interrupted, and is repeated
             self.val_loop.batch_progress.load_state_dict(self.val_counts)
         if self.pending:
             self._skip_next_val = self.pending == "rest"
             self.on_advance_end(data_fetcher)
 
     def seed_order(self) -> None:
-        """Seed what decides the order of the data, also where loaders have generators of their own."""
+        """Seed the generators that determine the order of the data, also those of loaders."""
         seed_by(self.trainer, self.seed, ORDER, self.trainer.current_epoch)
-        if self.trainer.current_epoch > 0:  # in the first epoch they are as they were made
+        if self.trainer.current_epoch > 0:  # in the first epoch, generators keep the seed of the user
             number = int(torch.randint(2**62, ()))
             loaders = self.trainer.fit_loop._combined_loader
             for loader in loaders.flattened if loaders is not None else []:
@@ -257,10 +253,10 @@ class EpochLoop(_TrainingEpochLoop):
                         generator.manual_seed(number)
 
     def skip_batches(self, data_fetcher: _DataFetcher, number: int) -> None:
-        """Fetch batches and throw them away, so that any loader and its workers go on as they would have.
+        """Fetch batches and drop them, so that loaders and workers have the state of a run that never stopped.
 
         Raises:
-            UsageError: there are not so many.
+            UsageError: If the loader has fewer batches.
         """
         for batch in range(number):
             self.seed_batch(batch)
@@ -272,14 +268,14 @@ class EpochLoop(_TrainingEpochLoop):
                 ) from None
 
     def seed_batch(self, batch: int) -> None:
-        """Seed what is drawn while a batch is fetched and processed, in each process differently."""
+        """Seed the random numbers of a batch, which differ between processes."""
         seed_by(self.trainer, self.seed, BATCH, self.trainer.current_epoch, batch, self.trainer.global_rank)
 
     def will_be_read(self, batch: int) -> bool:
-        """Return whether anyone reads what a batch logs for its step: a logger, or what follows it.
+        """Return whether logged values of a batch are read.
 
-        That is every ``log_every_n_steps``, in the first and last batch of an epoch, and before a validation. Between
-        them the progress bar and ``trainer.callback_metrics`` keep what they had.
+        They are read every ``log_every_n_steps`` steps, in the first and last batch of an epoch, and before a
+        validation. In between, the progress bar and ``trainer.callback_metrics`` keep the last values.
         """
         trainer, number = self.trainer, batch + 1
         if self.all_are_read or batch == 0 or number >= trainer.num_training_batches:
@@ -303,17 +299,17 @@ class EpochLoop(_TrainingEpochLoop):
             model.__dict__["log"] = partial(log_for_epoch, model)
         try:
             super().advance(data_fetcher)
-        except Exception:  # RuntimeError, OSError or EOFError, by what the worker was doing
+        except Exception:  # RuntimeError, OSError or EOFError, depending on the state of the worker
             fetching = self.batch_progress.current.ready == done
             if signals.received() is not None and fetching and self.trainer.world_size == 1:
                 self.pending = ""
-                call_hook(self.trainer, "on_boundary", False)  # the workers of the loader got the signal, too
+                call_hook(self.trainer, "on_boundary", False)  # the workers of the loader received the signal, too
             raise
         finally:
             model.__dict__.pop("log", None)
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        """Validate if it is time, and do what follows."""
+        """Validate if it is due, and finish the batch."""
         self.validates = super()._should_check_val_fx(data_fetcher)
         if self.validates:
             seed_by(self.trainer, self.seed, VALIDATION)
@@ -323,20 +319,20 @@ class EpochLoop(_TrainingEpochLoop):
         call_hook(self.trainer, "on_boundary", False)
 
     def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
-        """Return what was found out for this batch."""
+        """Return whether a validation follows, which was determined before."""
         return self.validates
 
     def _build_kwargs(self, kwargs: OrderedDict[str, Any], batch: Any, batch_idx: int) -> OrderedDict[str, Any]:
-        """Return what to call training_step with; its signature was read when the epoch began."""
+        """Return the arguments of training_step; its signature was read at the start of the epoch."""
         kwargs.update(zip(self.step_takes, (batch, batch_idx), strict=False))
         return kwargs
 
     def _broadcast_sigterm_tensor(self) -> None:
-        """Do nothing: StopOnSignal tells all processes."""
+        """Do nothing, since StopOnSignal informs all processes."""
 
 
 class OwnSignals(_SignalConnector):
-    """Leaves signals to ``signals.py``: Lightning's way ends a run with status 0, and saves nothing."""
+    """Leaves signals to ``harness.runs.signals``; Lightning ends a run with status 0, and saves nothing."""
 
     def register_signal_handlers(self) -> None:
-        """Do nothing."""
+        """Do nothing, instead of installing Lightning's handlers."""

@@ -1,4 +1,4 @@
-"""The state of a model's torchmetrics, which Lightning leaves out of checkpoints: saved and restored."""
+"""The state of the torchmetrics of a model, which Lightning's checkpoints do not contain."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,12 +15,12 @@ def read_metrics(model: torch.nn.Module) -> State:
     """Return a copy, on the CPU, of every number and tensor that the metrics of a model hold."""
     for module in model.modules():
         if isinstance(module, MetricCollection):
-            module.items(copy_state=False)  # gives metrics that share a state their part of it
+            module.items(copy_state=False)  # gives each of the metrics that share a state its own
     return {name: attributes(metric) for name, metric in named_metrics(model)}
 
 
 def changed_metrics(model: torch.nn.Module, fresh: State) -> State:
-    """Return the states of the metrics of a model, and what else of them has changed since ``fresh`` was read."""
+    """Return the state of each metric of a model, and its other attributes that differ from ``fresh``."""
     return {
         name: {
             key: value
@@ -32,21 +32,21 @@ def changed_metrics(model: torch.nn.Module, fresh: State) -> State:
 
 
 def restore_metrics(model: torch.nn.Module, saved: Mapping[str, Mapping[str, Any]], device: torch.device) -> None:
-    """Give the metrics of a model the state that ``changed_metrics`` returned."""
+    """Restore the metrics of a model from the result of ``changed_metrics``."""
     for name, tracker in named_trackers(model):
         for _ in range(len(tracker), saved[name]["length"]):
             tracker.increment()
-        for step, _ in list(tracker.named_children())[saved[name]["length"] :]:  # of a hook that comes before
+        for step, _ in list(tracker.named_children())[saved[name]["length"] :]:  # added by an earlier hook
             delattr(tracker, step)
     for name, metric in named_metrics(model):
         for key, value in saved.get(name, {}).items():
             setattr(metric, key, copied(value))
-        metric._computed = None  # what it comes to is computed anew
+        metric._computed = None  # its value is computed again
         metric.to(device)
 
 
 def named_metrics(model: torch.nn.Module) -> Iterator[tuple[str, Metric]]:
-    """Yield the metrics of a model by name, also those in its plain lists and dicts, which torch does not know."""
+    """Yield the metrics of a model by name, also those in plain lists and dicts, which are no modules of torch."""
     for name, module in model.named_modules():
         if isinstance(module, Metric):
             yield name, module
@@ -58,12 +58,12 @@ def named_metrics(model: torch.nn.Module) -> Iterator[tuple[str, Metric]]:
 
 
 def named_trackers(model: torch.nn.Module) -> Iterator[tuple[str, MetricTracker]]:
-    """Yield the trackers of a model by name: each is a list that gets a copy of its metric for every epoch."""
+    """Yield the trackers of a model by name; a tracker is a list with a copy of its metric per epoch."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MetricTracker))
 
 
 def attributes(metric: Metric) -> dict[str, Any]:
-    """Return a copy of the attributes of a metric that are numbers, tensors, or lists of tensors."""
+    """Return copies of the attributes of a metric that are numbers, tensors or lists of tensors."""
     derived = ("_computed", "training")  # a cache, and the mode of the model
     return {name: copied(value) for name, value in vars(metric).items() if is_data(value) and name not in derived}
 
@@ -83,7 +83,7 @@ def copied(value: Any) -> Any:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Return whether two copies of data are the same."""
+    """Return whether two copies of data are equal."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
     if isinstance(one, list) and isinstance(other, list):

@@ -1,4 +1,4 @@
-"""What Lightning leaves out of a checkpoint, kept and put back: so that a run goes on as if it had never stopped."""
+"""The state of a run that Lightning's checkpoints do not contain, saved and restored for an exact resume."""
 
 from typing import Any
 
@@ -17,31 +17,30 @@ SCHEDULED = {"lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum"
 
 
 class Resume(BoundaryCallback):
-    """Keeps metrics under way, positions in log files and optimiser settings in checkpoints, and puts them back.
+    """Saves partial metrics, logger positions and optimiser settings in checkpoints, and restores them.
 
     Args:
-        seed: decides the random numbers of validation and test.
-        stay_stopped: whether a run that early stopping had stopped stays so.
+        seed: seed of the random numbers of validation and test.
+        stay_stopped: whether a run that early stopping has stopped stays stopped.
     """
 
     def __init__(self, seed: int, *, stay_stopped: bool) -> None:
-        """Begin with nothing to put back."""
         self.seed, self.stay_stopped = seed, stay_stopped
         self.saved: dict[str, Any] = {}
         self.settings: list[list[dict[str, Any]]] = []
         self.fresh_metrics: State = {}
-        self.before_validation: dict[str, Any] | None = None  # metrics, while a validation adds to its own
+        self.before_validation: dict[str, Any] | None = None  # metrics at the start of the running validation
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Read optimisers and metrics as the flags made them, before a checkpoint's take their place."""
+        """Read the settings and metrics that the flags give, before a checkpoint replaces them."""
         self.fresh_metrics = read_metrics(pl_module)
         self.settings = [[plain_settings(group) for group in each.param_groups] for each in trainer.optimizers]
 
     def on_save_checkpoint(self, trainer: Any, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add what is kept."""
+        """Add the state to a checkpoint."""
         if not isinstance(trainer.fit_loop.epoch_loop, EpochLoop):
             return
-        # A validation that was broken off begins anew, and one that is over begins the next with nothing.
+        # An interrupted validation is repeated from its start.
         states = self.before_validation
         if states is None:
             states = changed_metrics(pl_module, self.fresh_metrics)
@@ -57,15 +56,15 @@ class Resume(BoundaryCallback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take what is to be put back."""
+        """Read the state from a checkpoint."""
         self.saved = checkpoint.get(RESUME_KEY, {})
 
     def on_restored(self, trainer: pl.Trainer) -> None:
-        """Put everything back.
+        """Restore the state.
 
         Raises:
-            UsageError: flags ask for optimiser settings that a learning rate schedule decides, or for another number of
-                processes within an epoch, or for a metric that there is not; or the checkpoint is damaged.
+            UsageError: If flags change an optimiser setting that a schedule determines, change the number of processes
+                within an epoch, or name an unknown metric, or if the checkpoint is damaged.
         """
         if not self.saved:
             return
@@ -81,7 +80,7 @@ class Resume(BoundaryCallback):
             raise UsageError(f"the checkpoint is damaged: {RESUME_KEY}: {type(error).__name__}: {error}") from error
 
     def on_epoch_resumed(self, trainer: pl.Trainer) -> None:
-        """Put back the metrics under way, also where a hook for the start of an epoch has reset them."""
+        """Restore partial metrics, which a hook at the start of an epoch may have reset."""
         processes = self.saved.get("processes", [])
         if len(processes) == trainer.world_size:
             own = processes[trainer.global_rank]
@@ -90,11 +89,11 @@ class Resume(BoundaryCallback):
             restore_metrics(model, own["metrics"], model.device)
 
     def _require_fit(self, trainer: Any) -> None:
-        """Raise UsageError if the run cannot go on so: now, before any of its files is changed."""
+        """Raise UsageError if the run cannot resume with these flags, before any of its files is changed."""
         processes = len(self.saved["processes"])
         if processes != trainer.world_size and trainer.fit_loop.epoch_loop.mid_epoch:
             raise UsageError(f"the checkpoint was written within an epoch of {processes} processes: use as many")
-        if trainer.current_epoch >= (trainer.check_val_every_n_epoch or 1):  # all metrics were there once
+        if trainer.current_epoch >= (trainer.check_val_every_n_epoch or 1):  # all metrics are known
             for callback in trainer.callbacks:
                 monitor = getattr(callback, "monitor", None)
                 if monitor is not None and monitor not in self.saved["callback_metrics"]:
@@ -106,7 +105,7 @@ class Resume(BoundaryCallback):
                     raise UsageError("the checkpoint is damaged: its optimiser lacks settings")
 
     def _apply_changed_settings(self, trainer: pl.Trainer) -> None:
-        """Give optimisers the settings that flags changed: Lightning gives them those of the checkpoint."""
+        """Apply the settings that flags changed, since Lightning restores those of the checkpoint."""
         before = [group for groups in self.saved["settings"] for group in groups]
         now = [group for groups in self.settings for group in groups]
         restored = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
@@ -121,39 +120,39 @@ class Resume(BoundaryCallback):
             group.update(changed)
 
     def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Make random numbers in validation a function of the seed; keep the metrics as they are before it."""
+        """Seed the random numbers of a validation, and save the metrics before it."""
         seed_by(trainer, self.seed, VALIDATION)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.before_validation = changed_metrics(pl_module, self.fresh_metrics)
 
     def on_validation_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Let a checkpoint that is written now know that it need not validate again."""
+        """Mark the validation as finished, for checkpoints that are written now."""
         loop = trainer.fit_loop.epoch_loop
         if trainer.state.fn == "fit" and not trainer.sanity_checking and isinstance(loop, EpochLoop):
             loop.pending = "rest"
 
     def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
-        """Forget what was before the validation."""
+        """Drop the metrics saved before the validation."""
         self.before_validation = None
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make random numbers in test a function of the seed."""
+        """Seed the random numbers of a test."""
         seed_by(trainer, self.seed, VALIDATION)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make random numbers in prediction a function of the seed."""
+        """Seed the random numbers of a prediction."""
         seed_by(trainer, self.seed, VALIDATION)
 
 
 def plain_settings(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a parameter group that are numbers, switches, or tuples of numbers."""
+    """Return the settings of a parameter group that are numbers, bools or tuples of numbers."""
     return {name: value for name, value in group.items() if isinstance(value, bool | int | float | tuple)}
 
 
 def save_results(trainer: Any) -> list[dict[str, Any]]:
-    """Return what the model has logged for this epoch's mean, sum, largest or smallest value, as far as it got.
+    """Return the partial results of this epoch, which the model has logged with ``on_epoch``, and its metrics.
 
-    Metrics that are logged for a step alone belong to it: Lightning resets them at the end of the epoch.
+    Metrics logged for a step alone are included, since Lightning resets them at the end of the epoch.
     """
     names = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx")
     return [
@@ -172,7 +171,7 @@ def save_results(trainer: Any) -> list[dict[str, Any]]:
 
 
 def restore_results(trainer: Any, saved: list[dict[str, Any]]) -> None:
-    """Put back what ``save_results`` returned."""
+    """Restore the results of ``save_results``."""
     model = trainer.lightning_module
     for each in saved:
         meta = _Metadata(**each["meta"], reduce_fx=getattr(torch, each["reduce_fx"]))
@@ -189,7 +188,7 @@ def restore_results(trainer: Any, saved: list[dict[str, Any]]) -> None:
 
 
 def gathered(own: Any, world_size: int) -> list[Any]:
-    """Return what each process of a distributed run has, in the order of their ranks."""
+    """Return the values of all processes of a distributed run, by rank."""
     if world_size == 1:
         return [own]
     everyone: list[Any] = [None] * world_size
@@ -198,5 +197,5 @@ def gathered(own: Any, world_size: int) -> list[Any]:
 
 
 def position(logger: Logger) -> Any:
-    """Return how far a logger has got, as ``loggers.build_loggers`` takes it; None if it cannot tell."""
+    """Return the position of a logger, for ``loggers.build_loggers``; None if it has none."""
     return logger.position() if hasattr(logger, "position") else None

@@ -1,4 +1,4 @@
-"""Signals that end a run: at the end of a batch while a model trains, at once everywhere else."""
+"""Signals that end a run: at the end of a batch during training, immediately elsewhere."""
 
 import os
 import signal
@@ -17,32 +17,32 @@ AGAIN = "\nstopping at the end of this batch; Ctrl-C again stops at once\n"
 
 @dataclass
 class Inbox:
-    """State of the signal handler of this process."""
+    """State of the signal handlers of this process."""
 
-    received: int | None = None  # the first signal that came
-    waits: bool = False  # whether a signal waits until the loop asks for it
-    follows: bool = False  # whether another process decides when this one ends
-    pid: int | None = None  # of the process whose signals are handled: those that it forks have the handler, too
+    received: int | None = None  # the first signal
+    waits: bool = False  # whether signals wait until the loop reads them
+    follows: bool = False  # whether another process ends this one
+    pid: int | None = None  # of the process with the handlers, which forked processes inherit
 
 
 inbox = Inbox()
 
 
 def received() -> int | None:
-    """Return the signal that this process has received, if one has."""
+    """Return the first signal that this process has received, or None."""
     return inbox.received
 
 
 @contextmanager
 def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
-    """Raise Stopped where a signal arrives, instead of ending the process; those that are ignored stay so.
+    """Raise Stopped in this context when a signal arrives; ignored signals stay ignored.
 
-    Yields what has handled them before, by name. Within another ``handled`` it changes nothing, and yields nothing.
+    Yields the handlers before it by name of the signal. Within another ``handled`` it changes nothing, and yields none.
 
     Args:
-        follows: ignore signals while none waits: the process that started this one will end it.
+        follows: whether to ignore signals unless they wait, since the process that started this one ends it.
     """
-    # Python has signals for the main thread alone.
+    # Python handles signals in the main thread alone.
     if inbox.pid == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield {}
         return
@@ -66,7 +66,7 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
 
 
 def end_with_parent() -> None:
-    """Send this process a SIGTERM when its standard input ends, as it does with the process that started it."""
+    """Send SIGTERM to this process when its standard input is closed, as by the end of the process that started it."""
 
     def wait() -> None:
         while os.read(0, 1):
@@ -77,7 +77,7 @@ def end_with_parent() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program; when it ends because of a signal, no further one is to break that off."""
+    """Run a program; further signals do not interrupt its end after a first one."""
     try:
         main()
     except Stopped:
@@ -89,11 +89,11 @@ def run(main: Callable[[], None]) -> None:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Let signals wait until the loop asks ``received()``; a second Ctrl-C does not wait.
+    """Let signals wait until the loop calls ``received``; a second Ctrl-C does not wait.
 
     Raises:
-        Stopped: at the end, if nobody asked; also in place of an error that came after a signal, as loaders raise
-            whose worker processes got it, too.
+        Stopped: If a signal is left at the end. It replaces an error after the signal, such as that of a loader whose
+            worker processes received the signal, too.
     """
     inbox.waits = True
     try:
@@ -109,17 +109,17 @@ def waiting() -> Iterator[None]:
 
 
 def receive(signum: int, frame: Any) -> None:
-    """Raise Stopped, or let the signal wait."""
+    """Handle a signal: raise Stopped, or let the signal wait."""
     if inbox.follows and not inbox.waits:
         return
     again = inbox.received is not None
     inbox.received = inbox.received or signum
     if hasattr(signal, "SIGCHLD"):
-        # Worker processes may have got the same signal. That they end is no error now, but torch would raise one
-        # in the middle of a step.
+        # Worker processes may have received the same signal. Their end is no error now, but torch would raise one
+        # within a step.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if not inbox.waits or (again and signum == signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # a third one must not break off what the second has begun
+        signal.signal(signum, signal.SIG_IGN)  # a third one must not interrupt the end
         raise Stopped(signum)
     if signum == signal.SIGINT and os.getpid() == inbox.pid and not inbox.follows:
         os.write(2, AGAIN.encode())

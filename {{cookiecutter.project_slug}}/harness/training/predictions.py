@@ -1,4 +1,4 @@
-"""The predictions of a model, written to a file."""
+"""Files of predictions."""
 
 import csv
 import io
@@ -17,17 +17,17 @@ Column = np.ndarray[Any, Any]  # one row for each sample
 
 
 def write_predictions(batches: Sequence[Any], path: Path | str) -> str:
-    """Write the outputs of ``predict_step``, one row for each sample, in the order of the data; return the path.
+    """Write the outputs of ``predict_step``, one row per sample, in the order of the data; return the path.
 
-    ``.csv`` has a column for each number of a sample: ``image_0``, ``image_1``, ... ``.npz`` and ``.pt`` keep the
-    shapes. The file appears whole or not at all.
+    ``.csv`` has a column per number of a sample, such as ``image_0`` and ``image_1``; ``.npz`` and ``.pt`` preserve
+    shapes. The write is atomic.
 
     Args:
-        batches: what the steps returned: a tensor [B, ...], or a mapping or sequence of them.
+        batches: outputs of the steps: tensors [B, ...], or mappings or sequences of them.
         path: a file that ends in .csv, .npz or .pt.
 
     Raises:
-        UsageError: If a step returned something else.
+        UsageError: If an output has another type.
     """
     path = Path(path)
     columns = join([named(batch) for batch in batches])
@@ -44,7 +44,7 @@ def write_predictions(batches: Sequence[Any], path: Path | str) -> str:
 
 
 def named(batch: Any) -> dict[str, Column]:
-    """Return the tensors that a step returned, by name; one without a name is "prediction"."""
+    """Return the tensors of an output by name; a single tensor is "prediction"."""
     if isinstance(batch, Tensor):
         batch = {"prediction": batch}
     elif isinstance(batch, Sequence):
@@ -61,7 +61,7 @@ def named(batch: Any) -> dict[str, Column]:
 
 
 def join(batches: Sequence[dict[str, Column]]) -> dict[str, Column]:
-    """Return the columns of all batches, one after the other."""
+    """Return the columns of all batches, concatenated."""
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else [])}
     if len({len(column) for column in columns.values()}) > 1:
         raise UsageError("predict_step must return tensors with as many rows each")
@@ -69,7 +69,7 @@ def join(batches: Sequence[dict[str, Column]]) -> dict[str, Column]:
 
 
 def write_csv(columns: Mapping[str, Column], file: BinaryIO) -> None:
-    """Write one row for each sample, with a header."""
+    """Write a header, and one row per sample."""
     flat = {name: column.reshape(len(column), -1) for name, column in columns.items()}
     header = [
         name if columns[name].ndim == 1 else f"{name}_{number}"
@@ -79,6 +79,6 @@ def write_csv(columns: Mapping[str, Column], file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
     writer = csv.writer(text)
     writer.writerow(header)
-    # as text, numpy's numbers have the digits of their own precision, and Python's those of a double
+    # numpy converts numbers to text in their own precision, Python in that of a double
     writer.writerows(np.concatenate([column.astype(str) for column in flat.values()], axis=1) if flat else [])
     text.detach()

@@ -20,11 +20,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
 THREADS = torch.get_num_threads()  # torch's default
-INTERVAL = 0.2  # seconds between two drawings: one takes as long as several steps of a small net
+INTERVAL = 0.2  # seconds between updates of the bar; one takes as long as several steps of a small net
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, drawn a few times a second; without a terminal, a line for each epoch."""
+    """Lightning's bar, updated a few times per second; without a terminal, a line per epoch."""
 
     BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} {bar} {remaining}{postfix}"  # three metrics fit into 80 columns
 
@@ -39,20 +39,20 @@ class Progress(TQDMProgressBar):
         return self.on_terminal and super().is_enabled
 
     def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Draw the bar, if it is time or the epoch is over."""
+        """Update the bar if it is due, or at the end of the epoch."""
         if self._is_due(trainer.is_last_batch):
             super().on_train_batch_end(trainer, *args, **kwargs)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Draw the bar, if it is time or the last batch of the loader is done."""
+        """Update the bar if it is due, or after the last batch of the loader."""
         total = self.total_val_batches_current_dataloader
         if self._is_due(batch_idx + 1 >= total):
             super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the metrics of the epoch."""
+        """Print the metrics of the epoch."""
         super().on_train_epoch_end(trainer, pl_module)
         if not self.on_terminal and trainer.is_global_zero:
             metrics = self.get_metrics(trainer, pl_module)
@@ -90,14 +90,14 @@ class Summary(ModelSummary):
 
 
 class RunMessages(logging.Filter):
-    """Filter that drops messages of Lightning that need no action, and names each loaded checkpoint once."""
+    """Filter that drops messages of Lightning that need no action, and shows each loaded checkpoint once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.named: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to show a record; the path in it becomes relative."""
+        """Return whether to show a record; make the path in it relative."""
         text = str(record.msg)
         if "Tip:" in text or text.startswith("Restoring states"):
             return False
@@ -113,7 +113,7 @@ class RunMessages(logging.Filter):
 
 @contextmanager
 def messages_above_bars() -> Iterator[None]:
-    """Print warnings and Lightning's log above the progress bars, instead of into them."""
+    """Print warnings and Lightning's log above the progress bars."""
 
     def show(*args: Any, **kwargs: Any) -> None:
         tqdm.write(warnings.formatwarning(*args[:4]), file=sys.stderr, end="")
@@ -139,8 +139,8 @@ def set_up_process(args: Namespace) -> None:
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory needs none
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # of a run that resumes
-    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not to test with it
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # of a resumed run
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need")  # not for a test
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # Lightning's own use of torch
-    warnings.filterwarnings("ignore", message="The `srun` command is available")  # also where a job is not wanted
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # also shown where no job is wanted
     logging.getLogger("pytorch_lightning.utilities.rank_zero").filters[:] = [RunMessages()]
