@@ -4,6 +4,7 @@ import logging
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from math import nan
 from pathlib import Path
 from time import monotonic
@@ -101,7 +102,8 @@ def run_one_of_many(config: DictConfig, build_parser: BuildParser, train: Train,
             given = {override.lstrip("+").split("=")[0] for override in note.overrides or []}
             args = Namespace(**{**vars(args), **dict.fromkeys(set(QUIET) - given, False)})
             here = is_here() and processes(args) == 1  # a kill of the run must not end other jobs of a launcher
-            callbacks = [LogReporter(note.metric, run_dir.name)] if note.metric and here else []
+            send = partial(log_report, metric=note.metric, job=run_dir.name)
+            callbacks = [Reporter(note.metric, send)] if note.metric and here else []
             value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
         except Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
@@ -148,21 +150,9 @@ def command_of(settings: Mapping[str, Any], build_parser: BuildParser) -> str:
     return shell_line([*names, *others])
 
 
-class LogReporter(Reporter):
-    """Writes the metric of a job to Hydra's log after each validation.
-
-    Args:
-        metric: its name.
-        job: name of the job.
-    """
-
-    def __init__(self, metric: str, job: str) -> None:
-        super().__init__(metric)
-        self.job = job
-
-    def report(self, report: Report) -> None:
-        """Write a line, such as "#7 epoch 3/20 val_loss 0.31"."""
-        log.info(f"#{self.job} {report.text(self.metric)}")
+def log_report(report: Report, metric: str, job: str) -> None:
+    """Write a line to Hydra's log, such as "#7 epoch 3/20 val_loss 0.31"."""
+    log.info(f"#{job} {report.text(metric)}")
 
 
 def value_of(metrics: Mapping[str, float], note: Note, run_dir: Path) -> float:
