@@ -329,7 +329,6 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     assert "4 trials: 4 complete" in report.stdout
     for figure in ("History", "Importances", "Parallel coordinates", "Slices", "Intermediate values", "Timeline"):
         assert f"<h2>{figure}</h2>" in (directory / "report.html").read_text()
-        assert (directory / "report" / f"{figure.lower().replace(' ', '_')}.png").stat().st_size > 5000
 
 
 def test_every_trial_is_tested_where_that_is_asked_for():

@@ -102,7 +102,7 @@ def run_one_of_many(config: DictConfig, build_parser: BuildParser, train: Train,
             given = {override.lstrip("+").split("=")[0] for override in note.overrides or []}
             args = Namespace(**{**vars(args), **dict.fromkeys(set(QUIET) - given, False)})
             here = is_here() and processes(args) == 1  # a kill of the run must not end other jobs of a launcher
-            send = partial(log_report, metric=note.metric, job=run_dir.name)
+            send = partial(log_report, run_dir.name, note.metric)
             callbacks = [Reporter(note.metric, send)] if note.metric and here else []
             value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
         except Stopped as stopped:
@@ -150,8 +150,8 @@ def command_of(settings: Mapping[str, Any], build_parser: BuildParser) -> str:
     return shell_line([*names, *others])
 
 
-def log_report(report: Report, metric: str, job: str) -> None:
-    """Write a line to Hydra's log, such as "#7 epoch 3/20 val_loss 0.31"."""
+def log_report(job: str, metric: str, report: Report) -> None:
+    """Log the metric of a job after a validation, as "#7 epoch 3/20 val_loss 0.31"."""
     log.info(f"#{job} {report.text(metric)}")
 
 

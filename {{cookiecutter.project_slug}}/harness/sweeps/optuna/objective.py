@@ -85,7 +85,7 @@ class Program:
 
     def run_process(self, words: Sequence[str]) -> None:
         """Run the objective of a trial in one of the processes of its run, which a sweep has started."""
-        from harness.sweeps.optuna.reports import Reporter, write_report  # Lightning
+        from harness.sweeps.reports import Reporter, write_report  # Lightning
 
         run_dir, metrics = Path(os.environ[RUN_DIR]), tuple(os.environ[OBJECTIVES].split(","))
         callbacks = [Reporter(metrics[0], partial(write_report, run_dir))]

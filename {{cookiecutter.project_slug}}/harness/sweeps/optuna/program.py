@@ -22,7 +22,7 @@ from harness.sweeps.optuna.sweep import Sweep, directory_of, read_sweep
 from harness.sweeps.optuna.workers import Workers, work, worker_number
 from harness.trainer_args import notice
 
-NEEDED = ("torch", "pytorch_lightning", "matplotlib", "plotly")  # by trials, and by the report after them
+NEEDED = ("torch", "pytorch_lightning", "plotly")  # by trials, and by the report after them
 
 
 def run_sweep(program: Program, argv: list[str]) -> None:
