@@ -21,9 +21,10 @@ from harness.errors import Stopped, UsageError
 from harness.found import MODELS
 from harness.runs import signals
 from harness.runs.run import CONFIG_FILE, LOCK_FILE, Run
+from harness.sweeps.hydra.configs import NAMES
 from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
-from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
-from harness.sweeps.hydra.settings import parse_settings, settings_of
+from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
+from harness.sweeps.hydra.settings import name_words, parse_settings, settings_of
 from harness.sweeps.hydra.table import Note
 from harness.sweeps.reports import Report, Reporter
 from harness.sweeps.run import OUTPUT_FILE, Train, free_memory, processes, reason, run_in
@@ -50,7 +51,7 @@ def run_job(config: DictConfig, build_parser: BuildParser, train: Train) -> floa
         Stopped: If a signal arrives.
         SystemExit: If the run fails, and is the only one.
     """
-    log_by_hydra()
+    hush_lightning()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with errors_in_one_line():
         run = run_one_of_many if HydraConfig.get().mode == RunMode.MULTIRUN else run_alone
@@ -143,9 +144,10 @@ def begin(config: DictConfig, build_parser: BuildParser, run_dir: Path, note: No
 
 def command_of(settings: Mapping[str, Any], build_parser: BuildParser) -> str:
     """Return the command line of main.py with the flags of a job."""
-    names = [f"--{name}={settings[name]}" for name in ("model_name", "data_name") if name in settings]
+    names = name_words(settings)
     parser = build_parser(names)
-    return shell_line([word for name, value in settings.items() for word in flag_words(parser, name, value)])
+    others = [word for name in settings if name not in NAMES for word in flag_words(parser, name, settings[name])]
+    return shell_line([*names, *others])
 
 
 def log_report(job: str, metric: str, report: Report) -> None:

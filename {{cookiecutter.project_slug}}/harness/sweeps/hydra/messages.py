@@ -24,7 +24,7 @@ def hydra_errors() -> Iterator[None]:
     """Raise UsageError in place of an error that Hydra or OmegaConf raise."""
     try:
         yield
-    except (UsageError, RunError, OSError):
+    except (UsageError, RunError):
         raise
     except Exception as error:
         *_, (frame, _) = walk_tb(error.__traceback__)
