@@ -70,10 +70,10 @@ def measure(way: str, file: str) -> None:
     """Read a checkpoint, and print the seconds and the bytes that it takes."""
     sys.path.insert(0, os.getcwd())
     import torch
-    from harness.runs.checkpoint_files import CheckpointFiles
-    from harness.runs.run import open_run
 
     import train  # noqa: F401  all that a run imports
+    from harness.runs.checkpoint_files import CheckpointFiles
+    from harness.runs.run import open_run
     from main import parse_args
 
     parse_args(["fit"])

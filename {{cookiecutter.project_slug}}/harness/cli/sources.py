@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.cli.find import find_checkpoint, require_more_to_do
 from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
 from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
 from harness.config_files import as_setting, read_config
 from harness.errors import UsageError
 from harness.found import MODELS, owner_of_flag
-from harness.runs.find import find_checkpoint, require_more_to_do
 from harness.trainer_args import match_env_arguments, notice
 from harness.words import find_action, flag_words
 

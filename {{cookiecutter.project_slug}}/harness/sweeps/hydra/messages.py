@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
+from harness.cli.parser import with_help
 from harness.errors import RunError, UsageError
 from harness.found import owner_of_flag
-from harness.cli.parser import with_help
 from harness.sweeps.hydra.configs import OMITTED, FlagSource
 from harness.words import find_action
 
@@ -50,7 +50,9 @@ def explain_unknown(name: str) -> str:
     """Return why a name is unknown, as main.py does."""
     if name in OMITTED:
         return OMITTED[name]
-    chosen = dict(match.groups() for word in sys.argv[1:] if (match := re.fullmatch(r"(model_name|data_name)=(\w+)", word)))
+    chosen = dict(
+        match.groups() for word in sys.argv[1:] if (match := re.fullmatch(r"(model_name|data_name)=(\w+)", word))
+    )
     parser = with_help(FlagSource.build_parser([f"--{key}={value}" for key, value in chosen.items()]))
     if action := find_action(parser, name):  # a flag of Lightning 1.x
         return str(action.help).replace("--", "")

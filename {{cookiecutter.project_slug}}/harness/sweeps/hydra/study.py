@@ -19,7 +19,7 @@ from harness.errors import Stopped, UsageError
 from harness.runs import signals
 from harness.sweeps.hydra.configs import NAMES, flags_of
 from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
-from harness.sweeps.optuna.flags import TESTS, add_sweep_args
+from harness.sweeps.optuna.flags import add_sweep_args
 from harness.sweeps.optuna.objective import Program
 from harness.words import find_action, flag_words
 
@@ -82,9 +82,7 @@ def search_word(override: Override) -> str:
     if isinstance(values, IntervalSweep):
         return f"{name}={values.start}..{values.end}{':log' if 'log' in values.tags else ''}"
     parser = OverridesParser.create()
-    texts = [
-        as_setting(parser.parse_override(f"{name}={text}").value()) for text in override.sweep_string_iterator()
-    ]
+    texts = [as_setting(parser.parse_override(f"{name}={text}").value()) for text in override.sweep_string_iterator()]
     if not all(isinstance(text, str) and "," not in text and ".." not in text for text in texts):
         raise UsageError(f"{override.input_line} cannot be searched: its values are no plain numbers or words")
     return f"{name}={','.join(texts)}"
