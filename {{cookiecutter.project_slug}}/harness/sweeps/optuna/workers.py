@@ -54,14 +54,14 @@ class Workers:
             Stopped: If a signal arrives; the workers have saved and ended.
             RunError: If workers cannot work.
         """
-        looked, remaining = 0.0, True
+        looked, unfinished = 0.0, True
         try:
             with signals.waiting():
-                while self.processes or remaining:
+                while self.processes or unfinished:
                     if self.collect() or monotonic() - looked > LOOK:
                         looked = monotonic()
                         self.show(self.new_lines())
-                        remaining = is_unfinished(self.claims)
+                        unfinished = is_unfinished(self.claims)
                         if signals.received() is None:
                             self.start_missing()
                     if signals.received() is not None:
