@@ -1,9 +1,10 @@
 """How many trials a minute a sweep makes, beside what users would write; writes a section of docs/benchmarks.md.
 
-    python benchmarks/sweeps.py [--rounds N] [--trials N] [--many N]
+    python benchmarks/sweeps.py [--rounds N] [--trials N] [--many N] [--server URL]
 
 All make the same runs (same flags, another learning rate in each), in turns, on one CPU thread for each process. Then
-a long sweep of tiny trials tells whether a trial costs more the more there are. Exit status 1: a goal is missed.
+a long sweep of tiny trials, and a long row of claims without trials, show whether a trial costs more the more there
+are: in an SQLite file, and with --server in that database, too. Exit status 1: a goal is missed.
 """
 
 import os
@@ -25,7 +26,7 @@ COMMANDS = {  # the script, which share of the trials it makes, flags of the swe
     "`sweep_optuna.py`": ("sweep_optuna.py", 1, []),
     "`sweep_optuna.py --workers 2`": ("sweep_optuna.py", 1, ["--workers", "2"]),
 }
-GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7, "early": 0.8}  # the least ratios
+GOALS = {"process": 4.0, "loop": 0.95, "two": 1.7, "early": 0.8, "claims": 0.8}  # the least ratios
 FLAGS = ["--model_name=mnist", "--max_epochs=2", "--layer_1_dim=128", "--layer_2_dim=256", "--num_threads=1"]
 SEARCH = ["--search", "learning_rate=1e-4..1e-1:log", "--pruner=none"]
 TINY = ["--model_name=my_model", "--data_name=my_data", "--max_epochs=1", "--num_threads=1"]
@@ -60,6 +61,25 @@ def objective(trial):
 
 optuna.create_study(storage=f"sqlite:///{{sys.argv[1]}}/study.db").optimize(objective, n_trials=int(sys.argv[2]))
 """
+# Claims trials and finishes them without a run; prints the milliseconds of each.
+CLAIMS = """
+import sys
+from time import perf_counter
+import sweep_optuna
+from optuna.trial import TrialState
+from harness.sweeps.optuna.objective import Program
+from harness.sweeps.optuna.program import open_claims, read_command_line
+from harness.sweeps.optuna.study import storage_of
+
+program = Program(sweep_optuna.build_parser, sweep_optuna.objective, sweep_optuna.test)
+sweep = read_command_line(program, sys.argv[1:])
+claims = open_claims(sweep, storage_of(sweep.flags, sweep.name))
+for number in range(sweep.n_trials):
+    start = perf_counter()
+    claim = claims.claim()
+    claims.finish(claim, TrialState.COMPLETE, [float(number)])
+    print(1000 * (perf_counter() - start))
+"""
 TEXT = """
 `python benchmarks/sweeps.py --rounds {rounds} --trials {trials}`: trials a minute, median of {rounds} and range, on
 {machine}.
@@ -76,6 +96,8 @@ file. "Whole command" counts everything from the command line to its end, import
 - Two workers against one: {two:.2f} (trials alone; the goal is 1.7).
 - In a sweep of {many} trials of one batch each, with the default sampler (TPE), the first {stretch} took {first:.0f} ms
   each, {early:.2f} of the {last:.0f} ms of the last {stretch} (the goal is 0.8; 1 would be a constant cost).
+- To claim and to finish a trial, with random values and without a run (the goal is 0.8, the first beside the last):
+{claimed}
 """
 
 
@@ -117,12 +139,23 @@ def milliseconds(project: Path, folder: Path, trials: int) -> tuple[float, float
     return first, last
 
 
+def claims(project: Path, folder: Path, trials: int, words: list[str]) -> tuple[float, float]:
+    """Return the milliseconds of a claim at the beginning of a study, and at its end: medians."""
+    flags = [*TINY, "--sampler=random", "--n_trials", str(trials), "--default_root_dir", str(folder), *words]
+    result = subprocess.run([sys.executable, "-c", CLAIMS, *flags], cwd=project, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(result.stderr)
+    taken = [float(line) for line in result.stdout.split()]
+    return median(taken[:STRETCH]), median(taken[-STRETCH:])
+
+
 def main() -> None:
     """Bake, measure, write."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--many", type=int, default=1000, help="trials of the long sweep")
+    parser.add_argument("--server", metavar="URL", help="an empty database in which claims are measured, too")
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -139,6 +172,11 @@ def main() -> None:
                     words = [*FLAGS, *SEARCH, *more, "--n_trials", str(count), "--default_root_dir", str(folder)]
                 taken.setdefault(name, []).append(measured(project, folder, [script, *words], count))
         first, last = milliseconds(project, project / "measured" / "many", args.many)
+        storages = {"an SQLite file": []} | ({"the server": ["--storage", args.server]} if args.server else {})
+        claimed = {
+            name: claims(project, project / "measured" / f"claims-{number}", args.many, words)
+            for number, (name, words) in enumerate(storages.items())
+        }
     rows = []
     for name, rates in taken.items():
         cells = [
@@ -149,9 +187,16 @@ def main() -> None:
         [median(column) for column in zip(*rates, strict=True)] for rates in taken.values()
     )
     ratios = {"process": own / process, "loop": one / loop, "two": two / one, "early": first / last}
+    ratios["claims"] = min(early / late for early, late in claimed.values())
+    lines = [
+        f"  - {name}: {early:.1f} ms in the first {STRETCH}, {late:.1f} ms in the last {STRETCH} of {args.many:,}"
+        for name, (early, late) in claimed.items()
+    ]
     on = machine("pytorch-lightning", "torch", "optuna")
     numbers = {"rounds": args.rounds, "trials": args.trials, "many": f"{args.many:,}", "stretch": STRETCH}
-    section = TEXT.format(machine=on, rows="\n".join(rows), first=first, last=last, **numbers, **ratios)
+    section = TEXT.format(
+        machine=on, rows="\n".join(rows), first=first, last=last, claimed="\n".join(lines), **numbers, **ratios
+    )
     write_section(args.report, "Sweeps", section)
     missed = [f"{name} {ratios[name]:.2f}, not {goal}" for name, goal in GOALS.items() if ratios[name] < goal]
     sys.exit(f"a goal is missed: {', '.join(missed)}" if missed else 0)

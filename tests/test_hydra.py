@@ -80,11 +80,16 @@ def test_a_run_has_the_same_metrics_by_main_by_optuna_and_by_hydra(project, tmp_
     assert wanted.keys() >= {"train_loss", "val_loss", "test_accuracy"}
     for folder in ("runs/sweeps/fixed", "alone", "many", "joblib", "runs/sweeps/by_hydra"):
         assert metrics(tmp_path / folder) == wanted, folder
-    # The line that a job leaves repeats its run, too.
-    python, *words = shlex.split((tmp_path / "alone" / "command.txt").read_text())
-    assert python == "python"
-    project.run(*words[1:], "--default_root_dir", "repeated", cwd=tmp_path)
-    assert metrics(tmp_path / "repeated") == wanted
+    # The files and the line of a job repeat its run, too.
+    (row,) = table(tmp_path / "many")
+    commands = {
+        "file": ["--config", str(tmp_path / "alone" / "config.yaml")],
+        "flags": ["--config", str(tmp_path / "alone" / ".hydra" / "flags.yaml")],
+        "line": shlex.split(row["command"])[2:],
+    }
+    for name, words in commands.items():
+        project.run(*words, "--default_root_dir", name, cwd=tmp_path, OMP_NUM_THREADS="1")
+        assert metrics(tmp_path / name) == wanted, name
 
 
 def test_a_failing_job_leaves_the_others_alone(project, tmp_path):
@@ -95,11 +100,11 @@ def test_a_failing_job_leaves_the_others_alone(project, tmp_path):
     losses = [float(row["val_loss"]) for row in rows[:2]]
     assert losses == sorted(losses)
     assert all("max_epochs" in row["error"] for row in rows[2:])
-    assert result.stderr.splitlines()[-1] == "sweep_hydra.py: error: 2 of 4 jobs failed: many/jobs.csv says why"
+    assert result.stderr.splitlines()[-1] == "sweep_hydra.py: error: 2 of 4 jobs failed: see many/jobs.csv"
     assert rows[0]["command"] in result.stdout
     assert (tmp_path / "many" / "jobs.png").read_bytes().startswith(b"\x89PNG")
     files = {path.name for path in (tmp_path / "many" / "0").iterdir()}
-    assert files >= {".hydra", "config.yaml", "metrics.json", "metrics.csv", "checkpoints", "command.txt"}
+    assert files >= {".hydra", "config.yaml", "metrics.json", "metrics.csv", "checkpoints", "job.json"}
 
 
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
@@ -132,9 +137,7 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
         text=True,
         start_new_session=True,
     )
-    last = tmp_path / "many" / "0" / "checkpoints" / "last.ckpt"
-    while not last.exists() and process.poll() is None:
-        time.sleep(0.05)
+    wait_for(tmp_path / "many" / "0" / "checkpoints" / "last.ckpt", process)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -147,6 +150,19 @@ def test_a_multirun_that_was_stopped_goes_on(project, tmp_path, launcher):
         assert metrics(tmp_path / f"again{row['seed']}") == metrics(tmp_path / "many" / row["job"])
 
 
+def wait_for(file, process, seconds=300):
+    """Wait until a process has written a file.
+
+    Raises:
+        TimeoutError: If it does not.
+    """
+    end = time.monotonic() + seconds
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise TimeoutError(f"{file} was not written, exit status {process.poll()}")
+        time.sleep(0.05)
+
+
 def contents(folder):
     """Return every file below a folder, and what is in it."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -155,8 +171,8 @@ def contents(folder):
 def require_true_rows(folder):
     """Hold the rows of a table against the runs: each has the metrics of its own overrides."""
     for row in table(folder):
-        assert f"--seed={row['seed']} " in row["command"]
-        assert (folder / row["job"] / "command.txt").read_text() == f"{row['command']}\n"
+        assert f" --seed={row['seed']}" in row["command"]
+        assert f"seed: {row['seed']}\n" in (folder / row["job"] / ".hydra" / "flags.yaml").read_text()
         assert json.loads((folder / row["job"] / "metrics.json").read_text())["val_loss"] == float(row["val_loss"])
 
 
@@ -177,7 +193,7 @@ def test_other_overrides_in_a_used_directory_are_refused_and_change_nothing(proj
     assert sorted(row["seed"] for row in rows) == ["1", "2", "3", "4", "5"]
     assert {row["state"] for row in rows} == {"complete"}
     require_true_rows(tmp_path / "many")
-    unchanged = [path for path in before if path.name in ("metrics.json", "metrics.csv", "last.ckpt", "command.txt")]
+    unchanged = [path for path in before if path.name in ("metrics.json", "metrics.csv", "last.ckpt", "flags.yaml")]
     assert len(unchanged) == 16
     assert all(path.read_bytes() == before[path] for path in unchanged)
 
@@ -225,9 +241,7 @@ def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
         argv = ["-m", "hydra/launcher=slurm", *job, "max_epochs=100", "limit_train_batches=5", "hydra.sweep.dir=long"]
         command = [sys.executable, str(project.path / "sweep_hydra.py"), *argv]
         process = popen(command, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"})
-        last = tmp_path / "long" / "0" / "checkpoints" / "last.ckpt"
-        while not last.exists() and process.poll() is None:
-            time.sleep(0.1)
+        wait_for(tmp_path / "long" / "0" / "checkpoints" / "last.ckpt", process)
         subprocess.run(["scancel", "--signal=USR2", "--name=sweep_hydra"], env=environment, check=True)
         assert process.wait(timeout=300) == 0
     log = "".join(path.read_text() for path in tmp_path.glob("long/.submitit/*/*_log.err"))
@@ -257,7 +271,7 @@ def test_optuna_and_hydra_share_a_study(project, tmp_path):
             tmp_path / "runs" / "sweeps" / study / "trials" / name / "metrics.json" for study in ("shared", "alone")
         ]
         assert len({run.read_text() for run in runs if run.exists()}) == 1, name
-    assert (tmp_path / "runs" / "sweeps" / "shared" / "trials" / "0000" / ".hydra").is_dir()
+    assert (tmp_path / "runs" / "sweeps" / "shared" / "workers" / "0" / ".hydra").is_dir()
     assert not (tmp_path / "runs" / "multirun").exists()
 
 
@@ -279,7 +293,7 @@ def test_overrides_are_searched_as_flags_of_search_are(project, tmp_path):
         (["encoder_layers=3"], 2, "Could not override 'encoder_layers': encoder_layers is a flag of model gan, not m"),
         (["-m", "model_name=my_model", "encoder_layers=3,4"], 2, "is a flag of model gan, not my_model"),
         (["max_epochs=abc"], 2, "argument --max_epochs: 'abc' is not what it takes: int|none"),
-        (["--max_epochs", "3"], 2, "--max_epochs: here flags stand without dashes"),
+        (["--max_epochs", "3"], 2, "--max_epochs: here flags have no dashes"),
         (["model_name=nobody"], 2, "Could not find 'model_name/nobody' Available options in 'model_name': gan killer"),
         (["experiment=nothing"], 2, "Could not find 'experiment/nothing' Available options in 'experiment': block"),
         (["hydra.run.dir=notes.txt"], 1, "File exists: 'notes.txt'"),
@@ -315,7 +329,9 @@ def test_what_the_errors_say_mends_the_files(project, tmp_path):
         file = project.path / "conf" / name
         (file.with_name(f"mended_{file.name}")).write_text(f"# @package _global_\n{file.read_text()}")
     hydra(project, *SHORT, "experiment=mended_block", "+size=mended_small", "hydra.run.dir=one", cwd=tmp_path)
-    assert (tmp_path / "one" / "command.txt").read_text().startswith("python main.py --layer_1_dim=8 --max_epochs=2 ")
+    text = (tmp_path / "one" / ".hydra" / "flags.yaml").read_text()
+    assert "layer_1_dim: 8\n" in text
+    assert "max_epochs: 2\n" in text
 
 
 def test_help_config_and_completion_are_quick_to_answer(project, tmp_path):
@@ -323,17 +339,25 @@ def test_help_config_and_completion_are_quick_to_answer(project, tmp_path):
     script = "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
     script += f"sys.path.insert(0, {str(project.path)!r}); runpy.run_path(sys.argv[0], run_name='__main__')"
     asked = {
-        ("--help",): "encoder_layers: 12",
+        ("--help",): "  encoder_layers=",
         ("--cfg", "job"): "encoder_layers: 12",
-        ("--complete", "model_name=g"): "model_name=gan",
-        ("--complete", "hydra/launcher="): "hydra/launcher=joblib",
-        ("--complete", "enc"): "encoder_layers=",
     }
     for argv, answer in asked.items():
-        words = [*argv[:-1], "model_name=gan", argv[-1]] if argv[0] == "--complete" else [*argv, "model_name=gan"]
-        result = project.python("-c", script, str(project.path / "sweep_hydra.py"), *words, cwd=tmp_path)
+        words = [str(project.path / "sweep_hydra.py"), *argv, "model_name=gan"]
+        result = project.python("-c", script, *words, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         assert answer in result.stdout
+    for word, answer in {
+        "model_name=g": "model_name=gan",
+        "enc": "encoder_layers=",
+        "hydra/launcher=": JOBLIB[0],
+    }.items():
+        line = f"python sweep_hydra.py model_name=gan {word}"
+        shell = {"_ARGCOMPLETE": "2", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer")}
+        shell |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        result = project.python("-c", script, str(project.path / "sweep_hydra.py"), cwd=tmp_path, **shell)
+        assert result.returncode == 0, result.stderr
+        assert answer in (tmp_path / "answer").read_text().split("\v")
 
 
 @pytest.mark.slow

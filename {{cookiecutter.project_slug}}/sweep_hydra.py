@@ -10,6 +10,7 @@ The defaults are in conf/config.yaml. experiment=NAME takes the flags in conf/ex
 import hydra
 from omegaconf import DictConfig
 
+from harness.found import ROOT
 from harness.sweeps.hydra import app
 from harness.sweeps.hydra.configs import register
 from main import build_parser
@@ -17,7 +18,7 @@ from main import build_parser
 register(build_parser, __doc__)  # each flag is a key of the config
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def launch(config: DictConfig) -> float:
     """Run a job, and return the metric that the model monitors, for sweepers. Yours: change what a job does."""
     from harness.sweeps.hydra.job import run_job

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,25 +19,19 @@ from omegaconf import OmegaConf
 
 import main
 import sweep_hydra
-from harness import found as modules
-from harness.cli.words import shell_line
+from harness import app, found
 from harness.errors import UsageError
+from harness.found import DATA, MODELS
 from harness.runs.run import CONFIG_FILE, METRICS_FILE, write_config
-from harness.sweeps.hydra.flags import (
-    data_config,
-    escaped,
-    flags_of,
-    given_names,
-    job_words,
-    model_config,
-    program_config,
-)
-from harness.sweeps.hydra.job import read
+from harness.sweeps.hydra import app as hydra_app
+from harness.sweeps.hydra.configs import data_config, escaped, flags_of, model_config, program_config
+from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, CheckDirectories, OccupiedError, require_free
 from harness.sweeps.hydra.launched import LAUNCHING
-from harness.sweeps.hydra.notes import COMMAND_FILE, HYDRA, Note, OccupiedError, difference, read_jobs, require_free
-from harness.sweeps.hydra.table import Remember, as_csv, as_rows, show_table
+from harness.sweeps.hydra.settings import difference, parse_settings, settings_of
+from harness.sweeps.hydra.table import Note, read_rows, show_table
+from harness.sweeps.results import as_csv, as_lines
 
-CONF = modules.ROOT / "conf"
+CONF = found.ROOT / "conf"
 MODEL = """
 import json
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -104,11 +99,13 @@ def _as_it_was(monkeypatch):
     """What Hydra, and a command line in this process, change for a whole process is as it was after each test."""
     for name in ("PYTHONPATH", "HYDRA_FULL_ERROR", LAUNCHING):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr(Remember, "directory", None)
+    monkeypatch.setattr(CheckDirectories, "sweep_dir", None)
     logger = logging.getLogger()
     before = logger.level, list(logger.handlers)
     yield
     logger.setLevel(before[0])
+    for handler in set(logger.handlers) - set(before[1]):
+        handler.close()  # Hydra's log file
     logger.handlers[:] = before[1]
     GlobalHydra.instance().clear()
 
@@ -121,23 +118,44 @@ def net(root):
     return "net"
 
 
-def compose(*overrides):
+def compose(*overrides, **kwargs):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
+        return hydra.compose("config", list(overrides), **kwargs)
 
 
-def words_of(*overrides, experiment=None):
-    """Return the words of main.py that a job with these overrides becomes."""
+def settings(*overrides, experiment=None):
+    """Return the flags that a job with these overrides sets."""
     own = [f"experiment={experiment}"] if experiment is not None else []
-    config = compose(*own, *overrides)
-    return job_words(config, given_names([*own, *overrides], experiment))
+    config = compose(*own, *overrides, return_hydra_config=True)
+    return settings_of(config, config.hydra, main.build_parser)
+
+
+def parsed(flags):
+    """Return all flags of the run of a job that sets some."""
+    return parse_settings(flags, Path("flags.yaml"), main.build_parser)
+
+
+def args_of(*overrides, experiment=None):
+    """Return all flags of the run of a job with these overrides."""
+    return parsed(settings(*overrides, experiment=experiment))
+
+
+def settings_in(config, given=()):
+    """Return the flags that a job with a config sets."""
+    overrides = {"task": [f"{name}=" for name in given]}
+    hydra_config = OmegaConf.create({"runtime": {"choices": {}}, "overrides": overrides})
+    return settings_of(config, hydra_config, main.build_parser)
 
 
 def config_of(model_name, settings=()):
     """Return the config of a model that brings its data, as Hydra composes it, with these settings."""
-    flags = {**program_config(), **model_config(model_name), **escaped(dict(settings))}
-    del flags["defaults"]
+    flags = {
+        **program_config(main.build_parser),
+        **model_config(main.build_parser, model_name),
+        **escaped(dict(settings)),
+    }
+    del flags["defaults"], flags["hydra"]
     return OmegaConf.create(flags)
 
 
@@ -201,22 +219,21 @@ def test_a_value_in_a_config_comes_back_as_it_was(net):
     rng = random.Random(0)
     for index in range(60):
         values = drawn_values(rng)
-        args = main.parse_args(job_words(config_of(net, values), values if index % 2 else ()))
+        args = parsed(settings_in(config_of(net, values), values if index % 2 else ()))
         assert exact(vars(args), values) == exact(values, values)
 
 
 def test_each_special_text_comes_back_as_it_was(net):
-    parser = main.build_parser([])
     for text in SPECIAL:
         values = {"text": text, "free": text, "tags": [text, "b"]}
-        assert exact(vars(parser.parse_args(job_words(config_of(net, values), ()))), values) == exact(values, values)
+        assert exact(vars(parsed(settings_in(config_of(net, values)))), values) == exact(values, values)
 
 
 def test_a_value_in_an_override_comes_back_as_it_was(net):
     rng = random.Random(1)
     for _ in range(12):
         values = drawn_values(rng)
-        args = main.parse_args(words_of(*(f"{name}={written(value)}" for name, value in values.items())))
+        args = args_of(*(f"{name}={written(value)}" for name, value in values.items()))
         assert exact(vars(args), values) == exact(values, values)
 
 
@@ -252,33 +269,22 @@ def test_a_value_in_an_override_comes_back_as_it_was(net):
     ],
 )
 def test_a_flag_of_the_program_comes_back(net, override, name, value):
-    """Its words are those of main.py, and stand there though a value is the default."""
-    override = override.strip("'")
-    words = words_of(override)
-    assert repr(getattr(main.parse_args(words), name)) == repr(value)
-    if value is not None or name == "max_time":
-        assert [word.split("=")[0] for word in words] == [f"--{name}"]
+    """It is set even if the value is the default."""
+    flags = settings(override.strip("'"))
+    assert list(flags) == [name]
+    assert repr(getattr(parsed(flags), name)) == repr(value)
 
 
-def test_defaults_are_no_words_but_what_is_given_is_one(net):
-    """A checkpoint wins over defaults, and what is given over it."""
-    assert words_of() == []
-    assert words_of("number=1", "model_name=net", "rate=0.5", "max_epochs=null") == [
-        "--model_name=net",
-        "--number=1",
-        "--rate=0.5",
-        "--max_epochs=none",
-    ]
-    config = config_of(net)
-    assert job_words(config, ()) == []
-    assert job_words(config, ["slow", "fast", "cached", "text", "names", "depth", "free"]) == [
-        "--text=a ${b} \\${c}",
-        "--cached",
-        "--names",
-        "a",
-    ]
+def test_a_job_sets_no_defaults_but_given_ones(net):
+    """A checkpoint wins over defaults, and given flags win over it."""
+    assert settings() == {}
+    flags = {"model_name": "net", "number": 1, "rate": 0.5, "max_epochs": None}
+    assert settings("number=1", "model_name=net", "rate=0.5", "max_epochs=null") == flags
+    assert list(settings("number=1", "model_name=net")) == ["model_name", "number"]
+    assert settings_in(config_of(net)) == {}
+    assert settings_in(config_of(net), ["slow", "text"]) == {"text": "a ${b} \\${c}", "slow": True}
     Path("mine.yaml").write_text("seed: 0\nnumber: 1\n")
-    assert words_of("rate=2", experiment="mine.yaml") == ["--number=1", "--rate=2", "--seed=0"]
+    assert settings("rate=2", experiment="mine.yaml") == {"rate": 2}
 
 
 def test_a_flag_that_must_be_given_has_no_value(root):
@@ -288,8 +294,8 @@ def test_a_flag_that_must_be_given_has_no_value(root):
     config = compose()
     assert OmegaConf.is_missing(config, "number")
     with pytest.raises(UsageError, match="the following arguments are required: --number"):
-        read(job_words(config, ()))
-    assert read(words_of("number=3")).number == 3
+        parsed(settings_in(config))
+    assert args_of("number=3").number == 3
 
 
 def plain_config(config):
@@ -300,14 +306,16 @@ def expected_config(*argv):
     """Return the names of models and data, and all flags of main.py with their defaults."""
     parser = main.build_parser(argv)
     named = main.parse_args(argv)
-    flags = {"model_name": named.model_name, "data_name": named.data_name, **flags_of(parser)}
+    owners = (None, MODELS.file(named.model_name), DATA.file(named.data_name))
+    own = {name: value for owner in owners for name, value in flags_of(parser, owner).items()}
+    flags = {"model_name": named.model_name, "data_name": named.data_name, **own}
     return plain_config(OmegaConf.create(flags))
 
 
 def test_a_config_has_the_flags_of_the_parser():
-    for name in modules.names("models"):
+    for name in MODELS.names():
         assert plain_config(compose(f"model_name={name}")) == expected_config(f"--model_name={name}")
-    for name in modules.names("data"):
+    for name in DATA.names():
         argv = ["--model_name=my_model", f"--data_name={name}"]
         assert plain_config(compose("model_name=my_model", f"data_name={name}")) == expected_config(*argv)
 
@@ -315,27 +323,27 @@ def test_a_config_has_the_flags_of_the_parser():
 def test_an_environment_sets_defaults(net, monkeypatch):
     monkeypatch.setenv("PL_TRAINER_MAX_EPOCHS", "7")
     assert compose().max_epochs == 7
-    assert words_of() == []
-    assert words_of("max_epochs=8") == ["--max_epochs=8"]
+    assert settings() == {}
+    assert settings("max_epochs=8") == {"max_epochs": 8}
 
 
 def test_only_what_is_named_is_read(net, root):
     touched = "from pathlib import Path\nPath('touched').touch()\nraise RuntimeError('boom')\n"
     for folder in ("models", "data"):
-        (root / folder / "a.py").write_text(touched)
-        (root / folder / "broken.py").write_text("def (")
-    assert words_of("model_name=net", "number=3") == ["--model_name=net", "--number=3"]
+        (root / folder / "other.py").write_text(touched)
+        (root / folder / "zbroken.py").write_text("def (")
+    assert settings("model_name=net", "number=3") == {"model_name": "net", "number": 3}
     assert not Path("touched").exists()
-    with pytest.raises(UsageError, match=r"models/a\.py cannot be imported: RuntimeError: boom"):
-        model_config("a")
+    with pytest.raises(UsageError, match=r"models/other\.py cannot be imported: RuntimeError: boom"):
+        model_config(main.build_parser, "other")
     assert Path("touched").exists()
 
 
 def test_a_config_needs_no_torch():
     script = (
-        f"import sys; sys.path.insert(0, {str(modules.ROOT)!r}); import sweep_hydra\n"
+        f"import sys; sys.path.insert(0, {str(found.ROOT)!r}); import sweep_hydra\n"
         "sys.argv = ['sweep_hydra.py', '--cfg', 'job', 'model_name=my_model']\n"
-        "sweep_hydra.main()\n"
+        "sweep_hydra.app.run(sweep_hydra.launch)\n"
         "print([name for name in ('torch', 'pytorch_lightning', 'matplotlib') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
@@ -345,7 +353,7 @@ def test_a_config_needs_no_torch():
     assert not list(Path().iterdir())
 
 
-DATA = """
+SIZED = """
 import pytorch_lightning as pl
 
 class Data(pl.LightningDataModule):
@@ -364,13 +372,13 @@ def several(net, root):
     (root / "models" / "whatever.py").write_text(TAKES.replace("data_name = 'second'", "pass"))
     (root / "data" / "some.py").unlink()
     for name in ("first", "second"):
-        (root / "data" / f"{name}.py").write_text(DATA.replace("FLAG", f"{name}_size"))
+        (root / "data" / f"{name}.py").write_text(SIZED.replace("FLAG", f"{name}_size"))
 
 
 @pytest.mark.parametrize(
     ("overrides", "data_name", "flags"),
     [
-        (["model_name=net"], "first", []),
+        (["model_name=net"], None, []),
         (["model_name=takes"], "second", ["second_size"]),
         (["model_name=whatever"], "first", ["first_size"]),
         (["model_name=takes", "data_name=first"], "first", ["first_size"]),
@@ -382,13 +390,13 @@ def test_a_model_chooses_its_data_unless_told(several, overrides, data_name, fla
     assert config.data_name == data_name
     assert [name for name in config if str(name) in ("first_size", "second_size")] == flags
     assert ("number" in config) == ("model_name=net" in overrides)
-    args = main.parse_args(words_of(*overrides, *(f"{flag}=2" for flag in flags)))
+    args = args_of(*overrides, *(f"{flag}=2" for flag in flags))
     assert (args.data_name, [vars(args)[flag] for flag in flags]) == (data_name, ["2"] * len(flags))
 
 
 def test_data_that_are_not_there_are_said(root):
     (root / "models" / "takes.py").write_text(TAKES)
-    (root / "data" / "some.py").write_text(DATA)
+    (root / "data" / "some.py").write_text(SIZED)
     with pytest.raises(UsageError, match=r"models/takes\.py: data_name = 'second', and data/ holds some"):
         compose()
     assert list(data_config("some")) == ["data_name", "FLAG"]
@@ -398,7 +406,7 @@ def refused(monkeypatch, capsys, program, *argv):
     """Return the one line that a command line of this project ends with."""
     monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", *argv])
     with pytest.raises(SystemExit) as stop:
-        program.main()
+        app.run(main.build_parser, main.main) if program is main else hydra_app.run(sweep_hydra.launch)
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2
     return line
@@ -414,8 +422,8 @@ def refused(monkeypatch, capsys, program, *argv):
         ("model_name=nothing", "Could not find 'model_name/nothing'"),
         ("data_name=nothing", "Could not find 'data_name/nothing'"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
-        ("--max_epochs=3", "--max_epochs=3: here flags stand without dashes, as in max_epochs=3"),
-        ("--seed", "--seed: here flags stand without dashes, as in seed=VALUE"),
+        ("--max_epochs=3", "--max_epochs=3: here flags have no dashes, as in max_epochs=3"),
+        ("--seed", "--seed: here flags have no dashes, as in seed=VALUE"),
         ("+experiment=short", "+experiment=short: it has its place already: drop the +, as in experiment=short"),
         ("++experiment=short", "++experiment=short: it has its place already: drop the +, as in experiment=short"),
         ("+data_name=digits", "+data_name=digits: it has its place already: drop the +, as in data_name=digits"),
@@ -440,7 +448,7 @@ BLOCK = "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n"
         (
             "# @package _global_\nmodel_name: net\n",
             "+size=a",
-            "model_name: net chooses nothing in a file of Hydra's own kind: its defaults list must have "
+            "model_name: net chooses nothing in a config of Hydra: its defaults list must have "
             "- override /model_name: net",
         ),
     ],
@@ -524,38 +532,38 @@ def stubborn(root):
     ],
 )
 def test_a_flag_that_adds_to_its_default_has_the_value_that_is_given(stubborn, override, name, value):
-    assert vars(main.parse_args(words_of(override)))[name] == value
+    assert vars(args_of(override))[name] == value
 
 
 @pytest.mark.parametrize("override", ["tags=[x]", "more=[x,d]", "depth=0", "fast=false", "no_slow=true", "mode=slow"])
-def test_a_value_that_no_words_say_is_refused(stubborn, override):
-    with pytest.raises(UsageError, match=rf"argument --{override.split('=')[0].replace('_', '-')}: "):
-        words_of(override)
+def test_a_value_that_no_words_give_is_refused(stubborn, override):
+    with pytest.raises(UsageError, match=rf"^argument --{override.split('=')[0].replace('_', '-')}: "):
+        args_of(override)
 
 
 def test_what_means_something_to_hydra_or_yaml_is_not_lost(net):
-    assert main.parse_args(words_of("text=inf")).text == "inf"
+    assert args_of("text=inf").text == "inf"
     with pytest.raises(UsageError, match=r"text=\?\?\? gives it no value"):
-        words_of("text='???'")
+        settings("text='???'")
     file = run_file("text: 2024-01-01\nnames: [2024-01-01, 0x10]\nnumber: 007\nrate: 1e-3\nkind: !!str none\n")
-    args = main.parse_args(words_of(experiment=file))
+    args = args_of(experiment=file)
     assert (args.text, args.names, args.number, args.rate) == ("2024-01-01", ["2024-01-01", "0x10"], 7, 1e-3)
     assert args.kind == "none"
-    assert main.parse_args(words_of(experiment=run_file("text: .inf\n"))).text == ".inf"
-    assert main.parse_args(words_of("learning_rate=0.5", experiment=run_file(lr=0.3))).learning_rate == 0.5
-    assert main.parse_args(words_of(experiment=run_file(lr=0.3))).learning_rate == 0.3
+    assert args_of(experiment=run_file("text: .inf\n")).text == ".inf"
+    assert args_of("learning_rate=0.5", experiment=run_file(lr=0.3)).learning_rate == 0.5
+    assert args_of(experiment=run_file(lr=0.3)).learning_rate == 0.3
 
 
 def test_a_job_trains(net):
     with pytest.raises(UsageError, match="a job trains: leave out command=test"):
-        read(words_of("+command=test", "ckpt_path=none"))
+        args_of("+command=test", "ckpt_path=none")
 
 
 def test_a_key_that_is_added_is_refused_as_by_main(net):
     with pytest.raises(UsageError, match="unknown flag --numbr, did you mean --number"):
-        read(words_of("+numbr=3"))
+        args_of("+numbr=3")
     with pytest.raises(UsageError, match="argument --number: it cannot be null"):
-        words_of("number=null")
+        args_of("number=null")
 
 
 def run_file(text="", name="run.yaml", **settings):
@@ -575,35 +583,35 @@ def test_an_experiment_of_the_project(net):
 
 def test_the_file_of_a_run_is_that_run_again(several):
     values = drawn_values(random.Random(2)) | {"text": "a ${b} \\${c} ${", "names": ["${", "x y"]}
-    words = job_words(config_of("net", values), values)
-    args = main.parse_args(["--model_name=net", "--devices=0,", "--max_time=00:00:01:00", "--seed=5", *words])
+    flags = settings_in(config_of("net", values), values)
+    args = parsed({**flags, "model_name": "net", "devices": [0], "max_time": "00:00:01:00", "seed": 5})
     folder = Path("runs") / "2024-01-01 net"
     folder.mkdir(parents=True)
     write_config(vars(args), folder)
     file = folder / CONFIG_FILE
     assert yaml.safe_load(file.read_text())["command"] == "fit"
     for path in (file, file.with_suffix(""), file.resolve()):
-        again = main.parse_args(words_of("model_name=net", experiment=str(path)))
+        again = args_of("model_name=net", experiment=str(path))
         assert exact(vars(again), vars(args)) == exact(vars(args), vars(args))
-    again = main.parse_args(words_of("text=other", "devices=2", "max_time=null", "seed=0", experiment=str(file)))
+    again = args_of("text=other", "devices=2", "max_time=null", "seed=0", experiment=str(file))
     assert (again.text, again.devices, again.max_time, again.seed) == ("other", 2, None, 0)
     assert again.names == ["${", "x y"]
 
 
 def test_an_experiment_names_its_model_and_data(several):
     file = run_file(model_name="takes", data_name="first", first_size=3)
-    args = main.parse_args(words_of(experiment=file))
+    args = args_of(experiment=file)
     assert (args.model_name, args.data_name, args.first_size) == ("takes", "first", "3")
-    assert main.parse_args(words_of("first_size=4", experiment=file)).first_size == "4"
+    assert args_of("first_size=4", experiment=file).first_size == "4"
     file = run_file(model_name="takes", second_size=3)
-    args = main.parse_args(words_of(experiment=file))
+    args = args_of(experiment=file)
     assert (args.model_name, args.data_name, args.second_size) == ("takes", "second", "3")
     # What is said wins, whatever the file names.
-    args = main.parse_args(words_of("model_name=whatever", "data_name=second", experiment=file))
+    args = args_of("model_name=whatever", "data_name=second", experiment=file)
     assert (args.model_name, args.data_name, args.second_size) == ("whatever", "second", "3")
     # A flag of another model is refused as by main.py.
     with pytest.raises(UsageError, match="--number is a flag of model net, not takes"):
-        read(words_of(experiment=run_file(model_name="takes", number=3)))
+        args_of(experiment=run_file(model_name="takes", number=3))
 
 
 @pytest.mark.parametrize(
@@ -624,19 +632,19 @@ def test_a_file_that_is_no_experiment_is_refused(net, text, message):
 def test_an_experiment_of_the_kind_of_hydra_is_left_to_it(several, monkeypatch):
     for path in CONF.glob("*.yaml"):
         run_file(path.read_text(), f"conf/{path.name}")
-    monkeypatch.setattr("harness.sweeps.hydra.flags.EXPERIMENTS", Path("conf/experiment"))
+    monkeypatch.setattr("harness.sweeps.hydra.configs.EXPERIMENTS", Path("conf/experiment"))
     monkeypatch.setattr(f"{__name__}.CONF", Path("conf").resolve())
     run_file("# @package _global_\ndefaults:\n- override /model_name: takes\n", "conf/experiment/chosen.yaml")
     assert "second_size" in compose("experiment=chosen")
     run_file("# @package _global_\nseed: 7\nmax_steps: ${seed}\n", "conf/experiment/linked.yaml")
-    assert words_of(experiment="linked") == ["--seed=7", "--max_steps=7"]
-    assert words_of("seed=8", experiment="linked") == ["--seed=8", "--max_steps=8"]
+    assert settings(experiment="linked") == {"seed": 7, "max_steps": 7}
+    assert settings("seed=8", experiment="linked") == {"seed": 8, "max_steps": 8}
     # One of flags, beside them, has no links.
     run_file("seed: 7\nmonitor: ${seed}\n", "conf/experiment/flags.yaml")
-    assert words_of(experiment="flags") == ["--seed=7", "--monitor=${seed}"]
+    assert settings(experiment="flags") == {"seed": 7, "monitor": "${seed}"}
 
 
-def job_dir(name, note=None, metrics=None, overrides=(), words=()):
+def job_dir(name, note=None, metrics=None, overrides=(), flags=None):
     """Write what a job leaves in its directory, below that of the multirun."""
     folder = Path("multirun") / name
     (folder / HYDRA).mkdir(parents=True)
@@ -644,7 +652,7 @@ def job_dir(name, note=None, metrics=None, overrides=(), words=()):
     (folder / HYDRA / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
     if note is not None:
         note.write(folder)
-        (folder / COMMAND_FILE).write_text(f"{shell_line(words)}\n")
+        (folder / FLAGS_FILE).write_text(yaml.safe_dump(flags or {}))
     if metrics is not None:
         (folder / METRICS_FILE).write_text(json.dumps(metrics))
 
@@ -652,12 +660,16 @@ def job_dir(name, note=None, metrics=None, overrides=(), words=()):
 @pytest.fixture
 def jobs():
     """Jobs of a multirun: of two metrics, one of them without a number, failed ones, and one that left no word."""
-    loss, accuracy = Note("val_loss", "min", seconds=1.25), Note("val_accuracy", "max", seconds=1.0)
+
+    def note(metric, mode, error="", name=""):
+        return Note(metric, mode, error, 1.25, f"python main.py --seed={name}")
+
     for name, value in (("0", 0.5), ("1", float("nan")), ("2", 0.25), ("10", 0.25)):
-        job_dir(name, loss, {"val_loss": value, "train_loss": 1.0}, [f"seed={name}", "rate=1"], [f"--seed={name}"])
+        metrics = {"val_loss": value, "train_loss": 1.0}
+        job_dir(name, note("val_loss", "min", name=name), metrics, [f"seed={name}", "rate=1"])
     for name, value in (("3", 0.5), ("4", 0.75), ("5", float("nan"))):
-        job_dir(name, accuracy, {"val_accuracy": value}, [f"seed={name}", "text=a=b, c"], ["--text=a=b, c"])
-    job_dir("6", Note("val_loss", "min", 'it said "no", and\nleft'), None, ["seed=6"], ["--seed=6"])
+        job_dir(name, note("val_accuracy", "max"), {"val_accuracy": value}, [f"seed={name}", "text=a=b, c"])
+    job_dir("6", note("val_loss", "min", 'it said "no", and\nleft'), None, ["seed=6"])
     job_dir("7", None, None, ["seed=7"])
     return Path("multirun")
 
@@ -666,87 +678,79 @@ ORDER = ["2", "10", "0", "1", "4", "3", "5", "6", "7"]
 
 
 def test_jobs_come_best_first_by_their_metrics(jobs):
-    found = read_jobs(jobs)
-    assert [job.name for job in found] == ORDER
-    assert [job.error for job in found[-2:]] == ['it said "no", and\nleft', "stopped or killed before it could say why"]
-    assert not any(job.error for job in found[:-2])
-    assert found[4].overrides == {"seed": "4", "text": "a=b, c"}
-    assert found[-1].command == ""
-    header, *rows = as_rows(found)
-    assert header == ["job", "val_loss", "val_accuracy", "seed", "rate", "text", "error"]
-    assert [row[:3] for row in rows[:5]] == [
-        ["2", "0.2500", ""],
-        ["10", "0.2500", ""],
-        ["0", "0.5000", ""],
-        ["1", "nan", ""],
-        ["4", "", "0.7500"],
+    rows = read_rows(jobs)
+    assert [row.name for row in rows] == ORDER
+    assert [row.error for row in rows[-2:]] == ['it said "no", and\nleft', "stopped or killed before it could say why"]
+    assert not any(row.error for row in rows[:-2])
+    assert rows[4].drawn == {"seed": "4", "text": "a=b, c"}
+    assert rows[-1].command == ""
+    header, *lines = as_lines(rows, "job", 1000)
+    assert header.split() == ["job", "val_loss", "val_accuracy", "seed", "rate", "text", "error", "train_loss"]
+    assert [line.split()[:2] for line in lines[:5]] == [
+        *(["2", "0.2500"], ["10", "0.2500"], ["0", "0.5000"], ["1", "nan"], ["4", "0.7500"])
     ]
 
 
 def test_the_table_has_errors_and_commands(jobs):
-    rows = list(csv.DictReader(as_csv(read_jobs(jobs)).splitlines(keepends=True)))
+    rows = list(csv.DictReader(as_csv(read_rows(jobs), "job").splitlines(keepends=True)))
     assert [row["job"] for row in rows] == ORDER
     assert [row["state"] for row in rows] == ["complete"] * 7 + ["failed"] * 2
     assert list(rows[0]) == [
         *("job", "state", "val_loss", "val_accuracy", "train_loss", "seed", "rate", "text"),
-        *("seconds", "error", "command"),
+        *("seconds", "error", "run", "command"),
     ]
     assert (rows[0]["val_loss"], rows[0]["train_loss"], rows[0]["seconds"]) == ("0.25", "1.0", "1.2")
     assert rows[3]["val_loss"] == "nan"
-    assert rows[4]["command"] == "python main.py '--text=a=b, c'"
+    assert (rows[0]["command"], rows[0]["run"]) == ("python main.py --seed=2", "multirun/2")
     assert rows[7]["error"] == 'it said "no", and\nleft'
-    assert (rows[8]["error"], rows[8]["command"], rows[8]["seconds"]) == (
-        "stopped or killed before it could say why",
-        "",
-        "",
-    )
+    assert [rows[8][name] for name in ("error", "command", "seconds")] == [
+        *("stopped or killed before it could say why", "", "")
+    ]
 
 
 def test_the_table_is_shown(jobs, capsys):
-    assert show_table(jobs) == "2 of 9 jobs failed: multirun/jobs.csv says why"
+    assert show_table(jobs) == "2 of 9 jobs failed: see multirun/jobs.csv"
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["job", "val_loss", "val_accuracy", "seed", "rate", "text", "error"]
-    assert "best: job 2" in lines
+    assert lines[0].split()[:7] == ["job", "val_loss", "val_accuracy", "seed", "rate", "text", "error"]
+    assert "best: job 2, multirun/2" in lines
     assert "python main.py --seed=2" in lines
-    assert (jobs / "jobs.csv").read_text() == as_csv(read_jobs(jobs)).replace("\r\n", "\n")
+    assert 'job 6 failed: it said "no", and left (multirun/6/error.txt)' in lines
+    assert (jobs / "jobs.csv").read_text() == as_csv(read_rows(jobs), "job").replace("\r\n", "\n")
     assert (jobs / "jobs.png").stat().st_size > 5000
     empty = Path("empty")
     empty.mkdir()
-    assert show_table(empty) == "no job was begun"
+    assert show_table(empty) == "no job was started"
     assert not list(empty.iterdir())
 
 
 def test_the_directory_of_a_job_is_its_own():
     folder = Path("job")
-    require_free(folder, ["--seed=1"])
+    require_free(folder, {"seed": 1})
     (folder / HYDRA).mkdir(parents=True)
     (folder / "sweep_hydra.log").touch()
-    require_free(folder, ["--seed=1"])  # it was killed before it began
-    (folder / COMMAND_FILE).write_text("python main.py --seed=1\n")
-    require_free(folder, ["--seed=1"])  # it goes on
-    (folder / COMMAND_FILE).write_text("python main.py --fast --seed=1\n")
-    require_free(folder, ["--seed=1", "--fast"])
-    (folder / COMMAND_FILE).write_text("python main.py --seed=1\n")
+    require_free(folder, {"seed": 1})  # it was killed before it began
+    (folder / FLAGS_FILE).write_text("seed: 1\nfast: true\n")
+    require_free(folder, {"fast": True, "seed": 1})  # it is resumed
     with pytest.raises(OccupiedError, match="job holds a run with seed=1, and this job has seed=2: name another"):
-        require_free(folder, ["--seed=2"])
-    (folder / COMMAND_FILE).write_text("python main.py '--text=a\n")
-    with pytest.raises(OccupiedError, match=r"job/command\.txt is not as it was written: name another directory"):
-        require_free(folder, ["--seed=2"])
+        require_free(folder, {"seed": 2, "fast": True})
+    (folder / FLAGS_FILE).write_text("- a\n")
+    with pytest.raises(OccupiedError, match=r"job/\.hydra/flags\.yaml is not as it was written: name another"):
+        require_free(folder, {"seed": 2})
 
 
 @pytest.mark.parametrize(
-    ("words", "others", "expected"),
+    ("there", "here", "expected"),
     [
-        (["--seed=1"], ["--seed=2"], ("seed=1", "seed=2")),
-        (["--seed=1", "--fast"], ["--fast"], ("seed=1", "seed by default")),
-        (["--names", "a", "b", "--rate=-1"], ["--names", "a", "--rate=-1"], ("names a b", "names a")),
-        (["--tags=a", "--tags=b"], ["--tags=a"], ("tags=a tags=b", "tags=a")),
-        (["--text=--x y"], ["--seed=1"], ("text=--x y, seed by default", "text by default, seed=1")),
+        ({"seed": 1}, {"seed": 2}, ("seed=1", "seed=2")),
+        ({"seed": 1, "fast": True}, {"fast": True}, ("seed=1", "seed by default")),
+        ({"names": ["a", "b"], "rate": -1}, {"names": ["a"], "rate": -1}, ("names=[a,b]", "names=[a]")),
+        ({"max_time": None}, {"max_time": "1"}, ("max_time=null", "max_time=1")),
+        ({"text": "--x y"}, {"seed": 1}, ("text=--x y, seed by default", "text by default, seed=1")),
     ],
     ids=str,
 )
-def test_two_runs_differ_in_what_is_named(words, others, expected):
-    assert difference(words, others) == expected
+def test_two_jobs_differ_in_what_is_named(there, here, expected):
+    assert difference(there, here) == expected
 
 
 def test_two_jobs_of_one_directory_are_refused_before_the_first(monkeypatch, capsys):
@@ -758,7 +762,7 @@ def test_two_jobs_of_one_directory_are_refused_before_the_first(monkeypatch, cap
 
 @pytest.mark.parametrize("mode", ["run", "sweep"])
 def test_what_stands_in_a_directory_is_not_written_over(monkeypatch, capsys, mode):
-    job_dir("0", Note("val_loss", "min"), {"val_loss": 0.5}, ["seed=1"], ["--model_name=my_model", "--seed=1"])
+    job_dir("0", Note("val_loss", "min"), {"val_loss": 0.5}, ["seed=1"], {"model_name": "my_model", "seed": 1})
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     where = ["hydra.run.dir=multirun/0"] if mode == "run" else ["-m", "hydra.sweep.dir=multirun"]
     line = refused(monkeypatch, capsys, sweep_hydra, *where, "model_name=my_model", "seed=2")
@@ -774,7 +778,40 @@ def test_a_directory_with_other_files_is_left_as_it_was(monkeypatch, capsys):
     line = refused(monkeypatch, capsys, sweep_hydra, *words)
     assert "mine is not for this job alone: it holds notes.txt; name another directory" in line
     assert (folder / "notes.txt").read_text() == "dear"
-    assert not (folder / COMMAND_FILE).exists()
+    assert not (folder / FLAGS_FILE).exists()
     # So is one in which a flag would be refused.
     assert refused(monkeypatch, capsys, sweep_hydra, *words, "max_epochs=x") == line
     assert (folder / "notes.txt").read_text() == "dear"
+
+
+def test_keys_of_your_own_are_free_below_notes(net):
+    assert settings("+notes=hello", "number=3") == {"number": 3}
+    assert settings("+notes.why=hello", "+notes.width=3", "number=${notes.width}") == {"number": 3}
+    with pytest.raises(UsageError, match=r"unknown flag --width.*; keys of your own are below notes: \+notes\.NAME"):
+        args_of("+width=3")
+
+
+def test_the_help_has_the_texts_of_the_flags_and_no_names_of_lightning_1(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sweep_hydra.py", "--help", "model_name=my_model"])
+    with pytest.raises(SystemExit):
+        hydra_app.run(sweep_hydra.launch)
+    text = capsys.readouterr().out
+    assert re.search(r"^  learning_rate=positive_float +step size", text, re.MULTILINE)
+    assert re.search(r"^  max_epochs=.* +limit of training; 20 if there is no other", text, re.MULTILINE)
+    assert "python sweep_hydra.py -m model_name=my_model learning_rate=1e-3,1e-2" in text
+    assert "--multirun" in text
+    assert "layer_1_dim" not in text
+    former = {"gpus", "tpu_cores", "num_processes", "resume_from_checkpoint", "checkpoint_callback"}
+    assert not former & set(re.findall(r"\w+", text))
+    assert not former & set(compose())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gpus=1", "Could not override 'gpus': what Lightning 1.x called accelerator gpu devices"),
+        ("config=mine.yaml", "Could not override 'config': experiment=FILE takes the flags of a file"),
+    ],
+)
+def test_a_name_without_a_place_in_the_config_has_a_remedy(monkeypatch, capsys, override, message):
+    assert message in refused(monkeypatch, capsys, sweep_hydra, override)

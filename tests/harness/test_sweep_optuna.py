@@ -329,7 +329,6 @@ def test_a_sweep_finds_the_best_and_the_line_that_repeats_it():
     assert "4 trials: 4 complete" in report.stdout
     for figure in ("History", "Importances", "Parallel coordinates", "Slices", "Intermediate values", "Timeline"):
         assert f"<h2>{figure}</h2>" in (directory / "report.html").read_text()
-        assert (directory / "report" / f"{figure.lower().replace(' ', '_')}.png").stat().st_size > 5000
 
 
 def test_every_trial_is_tested_where_that_is_asked_for():
@@ -406,8 +405,7 @@ def test_the_name_of_a_study_is_enough_to_go_on():
 
 def test_a_name_of_which_one_value_is_left_is_named():
     result = sweep("--n_trials", "1", "--search", "learning_rate=0.01..0.01", "batch_size=8..64:128")
-    assert "learning_rate has a single value: 0.01" in result.stdout
-    assert "batch_size has a single value: 8" in result.stdout
+    assert "minimize val_loss over learning_rate 0.01, batch_size 8\n" in result.stdout
 
 
 def plain_study(file, name, **options):

@@ -1,6 +1,7 @@
 """Reports of a run to its sweep: the metrics after each validation, and whether training continues."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,13 @@ class Reporter(BoundaryCallback):
 
     Args:
         metric: its name.
+        send: takes each report.
     """
 
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, metric: str, send: Callable[[Report], None]) -> None:
+        self.metric, self.send = metric, send
         self.step = 0  # of the last report: the number of reports so far
         self.has_validated = False  # since the last report
-
-    @property
-    def state_key(self) -> str:
-        """The key of the state in checkpoints, the same in this process and in others."""
-        return "Reporter"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the reports, for the checkpoint."""
@@ -78,11 +75,7 @@ class Reporter(BoundaryCallback):
             self.step += 1
             metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
             epoch, limit = trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or -1
-            self.report(Report(self.step, epoch, limit, metrics, training_is_over(trainer, epoch_is_over)))
-
-    def report(self, report: Report) -> None:
-        """Report the metrics."""
-        raise NotImplementedError
+            self.send(Report(self.step, epoch, limit, metrics, training_is_over(trainer, epoch_is_over)))
 
 
 def is_at_epoch_end(trainer: Any) -> bool:
@@ -102,23 +95,11 @@ def training_is_over(trainer: Any, epoch_is_over: bool) -> bool:
     return trainer.should_stop and epochs >= (loop.min_epochs or 0) and steps >= (loop.min_steps or 0)
 
 
-class FileReporter(Reporter):
-    """Reports to the parent process, through a file with a line of JSON for each report.
-
-    Args:
-        metric: its name.
-        run_dir: directory of the run.
-    """
-
-    def __init__(self, metric: str, run_dir: Path) -> None:
-        super().__init__(metric)
-        self.file = run_dir / REPORTS_FILE
-
-    def report(self, report: Report) -> None:
-        """Append a line."""
-        if is_first_process():
-            with self.file.open("a") as file:
-                file.write(f"{json.dumps(asdict(report))}\n")
+def write_report(run_dir: Path, report: Report) -> None:
+    """Append a report to the file that the parent process reads: a line of JSON."""
+    if is_first_process():
+        with (run_dir / REPORTS_FILE).open("a") as file:
+            file.write(f"{json.dumps(asdict(report))}\n")
 
 
 def read_reports(run_dir: Path) -> list[Report]:

@@ -121,10 +121,16 @@ def messages_above_bars() -> Iterator[None]:
     before = warnings.showwarning
     warnings.showwarning = show
     try:
-        with logging_redirect_tqdm([logging.getLogger(name) for name in LOGGERS]):
+        with logging_redirect_tqdm(terminal_loggers()):
             yield
     finally:
         warnings.showwarning = before
+
+
+def terminal_loggers() -> list[logging.Logger]:
+    """Return the loggers that write to the terminal: Lightning's, or the root where a program has set up logging."""
+    found = map(logging.getLogger, LOGGERS)
+    return list({each if each.handlers or not logging.root.handlers else logging.root: None for each in found})
 
 
 def set_up_process(args: Namespace) -> None:

@@ -15,13 +15,13 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from harness.cli.parser import Formatter, with_help
-from harness.cli.run_flags import shorten_help
+from harness.cli.parser import Formatter, Parser, with_help
+from harness.cli.run_flags import add_run_args, shorten_help
 from harness.cli.sources import BuildParser
 from harness.config_files import as_setting, plain, read_config
 from harness.errors import UsageError
 from harness.found import DATA, MODELS, ROOT
-from harness.trainer_args import FORMER, GoneFlag, OffFlag, TrainerFlag
+from harness.trainer_args import FORMER, GoneFlag, OffFlag, Trainer, TrainerFlag
 
 SCHEME = "flags"
 PLUGINS = Path(__file__).parent / "plugins"  # Hydra finds sweepers only in packages called hydra_plugins
@@ -47,8 +47,8 @@ def register(build_parser: BuildParser, description: str | None) -> None:
     for plugin in (FlagSearchPath, FlagSource):
         Plugins.instance().register(plugin)
 
-    def show_help(*names: str) -> str:
-        words = [f"--{flag}={name}" for flag, name in zip(NAMES, names, strict=True)]
+    def show_help(*names: str | None) -> str:
+        words = [f"--{flag}={name}" for flag, name in zip(NAMES, names, strict=True) if name is not None]
         return help_template(build_parser(words), description or "")
 
     OmegaConf.register_new_resolver("flags_help", show_help, replace=True)
@@ -89,7 +89,7 @@ class FlagSource(ConfigSource):
         make = self._maker(config_path)
         if make is None:
             raise ConfigLoadError(f"there is no config {config_path} made from flags")
-        package = {"package": "_global_"}  # the top level
+        package: dict[str, str | None] = {"package": "_global_"}  # the top level
         return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), package)
 
     def available(self) -> bool:
@@ -131,12 +131,22 @@ def groups() -> dict[str, list[str]]:
 
 def program_config(build_parser: BuildParser) -> dict[str, Any]:
     """Return the flags that every model has, with their defaults, and the help."""
-    parser = build_parser([])
+    parser = program_parser(build_parser)
     return {
         "defaults": [{"model_name": parser.get_default("model_name")}, "_self_"],
         "hydra": {"help": {"template": "${flags_help:${model_name},${data_name}}"}},
         **flags_of(parser, owner=None),
     }
+
+
+def program_parser(build_parser: BuildParser) -> ArgumentParser:
+    """Return the parser of main.py for its default model, or one without a model if that one cannot be used."""
+    try:
+        return build_parser([])
+    except UsageError:  # another model may be chosen
+        parser: ArgumentParser = Trainer.add_argparse_args(add_run_args(Parser()))
+        parser.set_defaults(model_name=MODELS.first("mnist", "my_model"))
+        return parser
 
 
 def model_config(build_parser: BuildParser, name: str) -> dict[str, Any]:
@@ -146,7 +156,7 @@ def model_config(build_parser: BuildParser, name: str) -> dict[str, Any]:
         UsageError: If the file of the model cannot be used.
     """
     parser = build_parser([f"--model_name={name}"])
-    common = flags_of(build_parser([]), owner=None)
+    common = flags_of(program_parser(build_parser), owner=None)
     changed = {flag: value for flag, value in flags_of(parser, owner=None).items() if common.get(flag) != value}
     config = {"model_name": name, **changed, **flags_of(parser, owner=MODELS.file(name))}
     data_name = parser.get_default("data_name")

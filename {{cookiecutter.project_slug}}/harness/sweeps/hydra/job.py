@@ -4,6 +4,7 @@ import logging
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from math import nan
 from pathlib import Path
 from time import monotonic
@@ -20,9 +21,10 @@ from harness.errors import Stopped, UsageError
 from harness.found import MODELS
 from harness.runs import signals
 from harness.runs.run import CONFIG_FILE, LOCK_FILE, Run
+from harness.sweeps.hydra.configs import NAMES
 from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
-from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
-from harness.sweeps.hydra.settings import parse_settings, settings_of
+from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
+from harness.sweeps.hydra.settings import name_words, parse_settings, settings_of
 from harness.sweeps.hydra.table import Note
 from harness.sweeps.reports import Report, Reporter
 from harness.sweeps.run import OUTPUT_FILE, Train, free_memory, processes, reason, run_in
@@ -49,7 +51,7 @@ def run_job(config: DictConfig, build_parser: BuildParser, train: Train) -> floa
         Stopped: If a signal arrives.
         SystemExit: If the run fails, and is the only one.
     """
-    log_by_hydra()
+    hush_lightning()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with errors_in_one_line():
         run = run_one_of_many if HydraConfig.get().mode == RunMode.MULTIRUN else run_alone
@@ -100,7 +102,8 @@ def run_one_of_many(config: DictConfig, build_parser: BuildParser, train: Train,
             given = {override.lstrip("+").split("=")[0] for override in note.overrides or []}
             args = Namespace(**{**vars(args), **dict.fromkeys(set(QUIET) - given, False)})
             here = is_here() and processes(args) == 1  # a kill of the run must not end other jobs of a launcher
-            callbacks = [LogReporter(note.metric, run_dir.name)] if note.metric and here else []
+            send = partial(log_report, run_dir.name, note.metric)
+            callbacks = [Reporter(note.metric, send)] if note.metric and here else []
             value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
         except Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
@@ -141,26 +144,15 @@ def begin(config: DictConfig, build_parser: BuildParser, run_dir: Path, note: No
 
 def command_of(settings: Mapping[str, Any], build_parser: BuildParser) -> str:
     """Return the command line of main.py with the flags of a job."""
-    names = [f"--{name}={settings[name]}" for name in ("model_name", "data_name") if name in settings]
+    names = name_words(settings)
     parser = build_parser(names)
-    return shell_line([word for name, value in settings.items() for word in flag_words(parser, name, value)])
+    others = [word for name in settings if name not in NAMES for word in flag_words(parser, name, settings[name])]
+    return shell_line([*names, *others])
 
 
-class LogReporter(Reporter):
-    """Writes the metric of a job to Hydra's log after each validation.
-
-    Args:
-        metric: its name.
-        job: name of the job.
-    """
-
-    def __init__(self, metric: str, job: str) -> None:
-        super().__init__(metric)
-        self.job = job
-
-    def report(self, report: Report) -> None:
-        """Write a line, such as "#7 epoch 3/20 val_loss 0.31"."""
-        log.info(f"#{self.job} {report.text(self.metric)}")
+def log_report(job: str, metric: str, report: Report) -> None:
+    """Log the metric of a job after a validation, as "#7 epoch 3/20 val_loss 0.31"."""
+    log.info(f"#{job} {report.text(metric)}")
 
 
 def value_of(metrics: Mapping[str, float], note: Note, run_dir: Path) -> float:

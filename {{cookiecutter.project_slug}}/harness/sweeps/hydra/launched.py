@@ -16,9 +16,8 @@ def is_here() -> bool:
     return os.environ.get(LAUNCHING, str(os.getpid())) == str(os.getpid())
 
 
-def log_by_hydra() -> None:
-    """Leave the messages of Lightning to Hydra's logging, and omit those that are the same in each run."""
-    logging.getLogger("pytorch_lightning").handlers.clear()
+def hush_lightning() -> None:
+    """Omit messages of Lightning that are the same in each run; Hydra's logging has the others."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 
 

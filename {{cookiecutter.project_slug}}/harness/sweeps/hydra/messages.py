@@ -24,7 +24,7 @@ def hydra_errors() -> Iterator[None]:
     """Raise UsageError in place of an error that Hydra or OmegaConf raise."""
     try:
         yield
-    except (UsageError, RunError, OSError):
+    except (UsageError, RunError):
         raise
     except Exception as error:
         *_, (frame, _) = walk_tb(error.__traceback__)
@@ -50,9 +50,8 @@ def explain_unknown(name: str) -> str:
     """Return why a name is unknown, as main.py does."""
     if name in OMITTED:
         return OMITTED[name]
-    chosen = dict(
-        match.groups() for word in sys.argv[1:] if (match := re.fullmatch(r"(model_name|data_name)=(\w+)", word))
-    )
+    words = [re.fullmatch(r"(model_name|data_name)=(\w+)", word) for word in sys.argv[1:]]
+    chosen = {word[1]: word[2] for word in words if word}
     parser = with_help(FlagSource.build_parser([f"--{key}={value}" for key, value in chosen.items()]))
     if action := find_action(parser, name):  # a flag of Lightning 1.x
         return str(action.help).replace("--", "")

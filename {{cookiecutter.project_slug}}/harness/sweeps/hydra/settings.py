@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def settings_of(config: DictConfig, hydra: Any, build_parser: BuildParser) -> di
     """
     own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values: Any = OmegaConf.to_container(own, resolve=True)
-    parser = build_parser([f"--{name}={values[name]}" for name in NAMES])
+    require_choices(values, hydra.runtime.choices)
+    parser = build_parser(name_words(values))
     if find_action(parser, NOTES) is None:
         values.pop(NOTES, None)
     require_flags(values, hydra.runtime.choices, parser)
@@ -43,11 +45,24 @@ def settings_of(config: DictConfig, hydra: Any, build_parser: BuildParser) -> di
         raise UsageError(f"{min(missing & given)}=??? gives it no value")
     actions = {str(name): find_action(parser, name) for name in values if name not in missing}
     defaults = as_texts({name: action.default for name, action in actions.items() if action is not None})
+    defaults["data_name"] = build_parser(name_words({**values, "data_name": None})).get_default("data_name")
     texts = as_texts(values)
     chosen = [name for name in actions if name in given or name not in defaults or texts[name] != defaults[name]]
     # Names of model and data first; of two names of a flag its own last, which wins.
     chosen.sort(key=lambda name: (name not in NAMES, actions[name] is not None and name == actions[name].dest))
-    return {name: values[name] for name in chosen}
+    return {name: as_word(values[name]) for name in chosen}
+
+
+def as_word(value: Any) -> Any:
+    """Return a value as it is written on a command line: YAML's .inf is Python's inf."""
+    if isinstance(value, list):
+        return [as_word(item) for item in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+def name_words(values: Mapping[str, Any]) -> list[str]:
+    """Return the words that name the model, and the data unless the model has its own."""
+    return [f"--{name}={values[name]}" for name in NAMES if values.get(name) is not None]
 
 
 def given_names(hydra: Any, values: Mapping[str, Any]) -> set[str]:
@@ -59,6 +74,16 @@ def given_names(hydra: Any, values: Mapping[str, Any]) -> set[str]:
     return given
 
 
+def require_choices(values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Raise UsageError if a config file of Hydra's own kind sets the name of a model or data without its flags."""
+    for name in NAMES:
+        if name in choices and values[name] != choices[name]:
+            raise UsageError(
+                f"{name}: {values[name]} chooses nothing in a config of Hydra: its defaults list must have "
+                f"- override /{name}: {values[name]}"
+            )
+
+
 def require_flags(values: Mapping[str, Any], choices: Mapping[str, Any], parser: Any) -> None:
     """Raise UsageError if a config file of Hydra's own kind sets values that are no flags.
 
@@ -67,12 +92,6 @@ def require_flags(values: Mapping[str, Any], choices: Mapping[str, Any], parser:
         choices: the choice in each config group.
         parser: the parser of main.py.
     """
-    for name in NAMES:
-        if name in choices and values[name] != choices[name]:
-            raise UsageError(
-                f"{name}: {values[name]} chooses nothing in a config of Hydra: its defaults list must have "
-                f"- override /{name}: {values[name]}"
-            )
     for group, choice in choices.items():
         name = group.split("/")[0]
         if isinstance(values.get(name), dict) and find_action(parser, name) is None:
@@ -100,7 +119,9 @@ def parse_settings(settings: Mapping[str, Any], file: Path, build_parser: BuildP
     try:
         args = parse_args(build_parser, [f"--config={file}"], commands=())
     except UsageError as error:
-        raise UsageError(str(error).removeprefix(f"{file}: ")) from error
+        message = str(error).removeprefix(f"{file}: ")
+        hint = f"; keys of your own are below {NOTES}: +{NOTES}.NAME=VALUE" if "unknown flag" in message else ""
+        raise UsageError(f"{message}{hint}") from error
     if args.command != "fit":
         raise UsageError(f"a job trains: leave out command={args.command}")
     if run_of(args.ckpt_path):

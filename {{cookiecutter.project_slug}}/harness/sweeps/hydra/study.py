@@ -17,8 +17,9 @@ from harness.cli.sources import BuildParser
 from harness.config_files import as_setting
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
-from harness.sweeps.hydra.configs import NAMES, flags_of
-from harness.sweeps.hydra.launched import is_here, log_by_hydra, passed_on
+from harness.sweeps.hydra.configs import flags_of
+from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
+from harness.sweeps.hydra.settings import name_words
 from harness.sweeps.optuna.flags import add_sweep_args
 from harness.sweeps.optuna.objective import Program
 from harness.words import find_action, flag_words
@@ -58,7 +59,7 @@ def command_line(
     """
     words = [*(settings["search"] or []), *map(search_word, searched)]
     settings = {**settings, "search": words or None, "search_only": settings["search_only"] or bool(searched)}
-    parser = build_parser([f"--{name}={held[name]}" for name in NAMES if name in held])
+    parser = build_parser(name_words(held))
     given = {name: value for name, value in settings.items() if value != sweep_parser().get_default(name)}
     return [word for name, value in {**held, **given}.items() for word in given_words(parser, name, value)]
 
@@ -110,7 +111,7 @@ def run_worker(config: DictConfig, argv: list[str], module: str) -> float:
     from harness.sweeps.optuna.study import storage_of
     from harness.sweeps.optuna.workers import GROUP, work
 
-    log_by_hydra()
+    hush_lightning()
     program = load_program(module)
     sweep = read_command_line(program, argv)
     sweep.flags.workers = 1  # launchers divide the CPUs

@@ -86,8 +86,8 @@ class Claims:
             else:  # signed before it runs, so that it never belongs to nobody
                 seed, grid = self.sweep.flags.seed, self.sweep.grid
                 point = {} if grid is None else grid_point(grid, seed, number)
-                self.study.enqueue_trial(point, user_attrs={OWNER: owner})
                 records.record_sampling(self.study, self.sweep.flags.sampler, self.sweep.pruner, number)
+                self.study.enqueue_trial(point, user_attrs={OWNER: owner})
             self.study.sampler = build_sampler(self.sweep.flags.sampler, self.sweep.flags.seed, number)
             asked = self.study.ask()
             return Claim(asked, self.sweep.space.draw(asked), key)

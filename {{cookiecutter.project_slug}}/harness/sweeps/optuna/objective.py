@@ -4,6 +4,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,10 @@ class Program:
 
     def run_process(self, words: Sequence[str]) -> None:
         """Run the objective of a trial in one of the processes of its run, which a sweep has started."""
-        from harness.sweeps.reports import FileReporter  # Lightning
+        from harness.sweeps.reports import Reporter, write_report  # Lightning
 
         run_dir, metrics = Path(os.environ[RUN_DIR]), tuple(os.environ[OBJECTIVES].split(","))
-        callbacks = [FileReporter(metrics[0], run_dir)]
+        callbacks = [Reporter(metrics[0], partial(write_report, run_dir))]
         self.objective(Trial(self.read(words), run_dir, metrics, callbacks, is_process=True))
 
     def read(self, words: Sequence[str]) -> Namespace:

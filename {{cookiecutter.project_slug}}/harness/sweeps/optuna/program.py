@@ -22,7 +22,7 @@ from harness.sweeps.optuna.sweep import Sweep, directory_of, read_sweep
 from harness.sweeps.optuna.workers import Workers, work, worker_number
 from harness.trainer_args import notice
 
-NEEDED = ("torch", "pytorch_lightning", "matplotlib", "plotly")  # by trials, and by the report after them
+NEEDED = ("torch", "pytorch_lightning", "plotly")  # by trials, and by the report after them
 
 
 def run_sweep(program: Program, argv: list[str]) -> None:
@@ -59,11 +59,13 @@ def require_installed() -> None:
 
 
 def named_study(argv: Sequence[str]) -> Namespace:
-    """Return the flags of a command line that name a study and its storage."""
-    parser = add_sweep_args(Parser())
-    named, _ = parser.parse_known_args(list(argv))
-    sources, _, _ = read_sources([word for word in argv if "ckpt_path" not in word])
-    named.default_root_dir = sources.default_root_dir
+    """Return the flags of a command line, or of its config files, that name a study and its storage."""
+    named, _ = add_sweep_args(Parser()).parse_known_args(list(argv))
+    files, configs, _ = read_sources([word for word in argv if "ckpt_path" not in word])  # without torch
+    for name in ("storage", "study_name"):
+        if getattr(named, name) is None:
+            setattr(named, name, next((each.settings[name] for each in configs if name in each.settings), None))
+    named.default_root_dir = files.default_root_dir
     return named
 
 

@@ -44,8 +44,6 @@ def introduce(claims: Claims, url: str) -> None:
     for name, text in lines.items():
         if text:
             print(f"{name:<11}{text}")
-    for name, value in sweep.space.single_values().items():
-        print(f"{'note':<11}{name} has a single value: {shown(value)}")
     print(flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The report of a sweep: a page that needs no other file, its figures as PNG, and a table of all trials."""
+"""The report of a sweep: a page that needs no other file, and a table of all trials."""
 
 import html
 import warnings
@@ -17,7 +17,7 @@ from harness.sweeps.optuna.best import best, ranked
 from harness.sweeps.optuna.records import best_checkpoint, metric_names, owner_of, row_of, sampling_of, tests_of
 from harness.sweeps.results import Row, as_csv, names, other_names
 
-PAGE, TABLE, FIGURES = "report.html", "trials.csv", "report"
+PAGE, TABLE = "report.html", "trials.csv"
 SHOWN = 20  # trials in the table of the page
 FEW = 20  # epochs, each of which has a mark on an axis
 HTML = Template("""<!doctype html>
@@ -34,7 +34,7 @@ $body
 
 
 def write_report(study: optuna.Study, directory: Path) -> Path:
-    """Write report.html, the figures as PNG and trials.csv, and return the page.
+    """Write report.html and trials.csv, and return the page.
 
     Args:
         study: the study.
@@ -50,7 +50,7 @@ def write_report(study: optuna.Study, directory: Path) -> Path:
         ranking_part([rows[trial.number] for trial in ranked(study)[:SHOWN]], directory),
         failed_part([row for row in rows.values() if row.error], directory),
     ]
-    drawn = figures(study, metrics, directory / FIGURES) if ranked(study) else ()
+    drawn = figures(study, metrics) if ranked(study) else ()
     parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in drawn]
     page = HTML.substitute(title=html.escape(study.study_name), body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
@@ -165,15 +165,10 @@ def cell_html(cell: Any) -> str:
     return html.escape(f"{cell:.6g}" if isinstance(cell, float) else str(cell))
 
 
-def figures(study: optuna.Study, metrics: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield a title and the HTML of each figure; write the same as PNG into ``folder``."""
-    import matplotlib
+def figures(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield a title and the HTML of each figure; its toolbar saves it as PNG."""
     import plotly.io
     from optuna import visualization
-    from optuna.visualization import matplotlib as pictures
-
-    matplotlib.use("Agg")  # no window
-    from matplotlib import pyplot
 
     library: Any = True  # the first figure brings the script for all
     for title, name, options in plots(study, metrics):
@@ -181,39 +176,25 @@ def figures(study: optuna.Study, metrics: Sequence[str], folder: Path) -> Iterat
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of axes and legends, where there are few trials
                 figure = getattr(visualization, f"plot_{name}")(study, **options)
-                axes: Any = getattr(pictures, f"plot_{name}")(study, **options)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             yield title, f"<p>Not yet: {html.escape(str(error))}</p>"
             continue
         if name == "intermediate_values":
-            name_axes(figure, axes, metrics[0], study)
+            name_axes(figure, metrics[0], study)
         figure.update_layout(title=None, width=None)  # the width of the page
-        yield title, plotly.io.to_html(figure, include_plotlyjs=library, full_html=False, div_id=slug(title))
+        saved = {"toImageButtonOptions": {"filename": slug(title), "scale": 2}}
+        yield title, plotly.io.to_html(figure, saved, include_plotlyjs=library, full_html=False, div_id=slug(title))
         library = False
-        picture = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
-        picture.set_size_inches(10, 6)
-        with whole_file(folder / f"{slug(title)}.png") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names of 1,000 trials along an axis
-            picture.savefig(file, format="png", dpi=120, bbox_inches="tight")
-        pyplot.close("all")
 
 
-def name_axes(figure: Any, axes: Any, metric: str, study: optuna.Study) -> None:
-    """Let the figures of intermediate values have epochs on the x axis, and the metric on the y axis."""
+def name_axes(figure: Any, metric: str, study: optuna.Study) -> None:
+    """Let the figure of intermediate values have epochs on the x axis, and the metric on the y axis."""
     epochs = {f"Trial{trial.number}": epochs_of(trial) for trial in study.get_trials(deepcopy=False)}
     for line in figure.data:
-        line.x = epochs.get(line.name.replace(" ", ""), line.x)
-    for line in axes.lines:
-        found = epochs.get(str(line.get_label()).replace(" ", ""))
-        if found:
-            line.set_xdata(found)
+        line.x = epochs.get(line.name, line.x)
     most = max((each[-1] for each in epochs.values() if each), default=1)
     figure.update_layout(xaxis_title="epoch", yaxis_title=metric)
     figure.update_xaxes(tickformat="d", **({"dtick": 1} if most <= FEW else {}))
-    axes.set(xlabel="epoch", ylabel=metric)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.relim()
-    axes.autoscale_view()
 
 
 def epochs_of(trial: FrozenTrial) -> list[float]:

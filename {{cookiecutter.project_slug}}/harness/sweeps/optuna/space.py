@@ -37,6 +37,8 @@ def text_of(values: BaseDistribution) -> str:
     if isinstance(values, CategoricalDistribution):
         return ",".join(map(shown, values.choices))
     assert isinstance(values, IntDistribution | FloatDistribution)
+    if values.single():
+        return shown(values.low)
     has_step = values.step is not None and not (isinstance(values, IntDistribution) and values.step == 1)
     end = ":log" if values.log else f":{values.step}" if has_step else ""
     return f"{values.low}..{values.high}{end}"
@@ -149,16 +151,8 @@ class Drawing:
         return suggest_flag
 
 
-class Ends(optuna.samplers.BaseSampler):
+class Ends(optuna.samplers.RandomSampler):
     """Sampler of the first trials of a check: the low end of each range in one, the high end in the next."""
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-        """Return nothing: each value is sampled by itself."""
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         """Return one end."""
@@ -226,16 +220,6 @@ class Space:
             for name, (_, values) in probe.items():
                 found.setdefault(name, set()).add(text_of(values))
         return {name: sorted(texts) for name, texts in found.items()}
-
-    def single_values(self) -> dict[str, Any]:
-        """Return the names with a single value, and that value."""
-        found: dict[str, list[list[Any]]] = {}
-        for probe in self.probes:
-            for name, (_, values) in probe.items():
-                found.setdefault(name, []).append(all_values(values) or [])
-        return {
-            name: each[0][0] for name, each in found.items() if len(each[0]) == 1 and each.count(each[0]) == len(each)
-        }
 
     def require_valid(self, parser: Parser) -> None:
         """Raise UsageError unless there is something to search, and the flags take all of it."""

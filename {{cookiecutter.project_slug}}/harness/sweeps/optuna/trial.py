@@ -47,6 +47,15 @@ class TrialReports:
         self.seen = 0  # number of reports of other processes that are passed on
         self.last: Report | None = None
 
+    def receive(self, report: Report) -> None:
+        """Pass on a report of a run in this process.
+
+        Raises:
+            Pruned: If the pruner ends the trial.
+        """
+        self.record(report)
+        self.prune()
+
     def record(self, report: Report) -> None:
         """Report a metric, unless the trial did so before it was killed."""
         self.last = report
@@ -74,27 +83,6 @@ class TrialReports:
             self.prune()
 
 
-class StudyReporter(Reporter):
-    """Reports the metric of a run in this process, and prunes.
-
-    Args:
-        reports: passes the reports on.
-    """
-
-    def __init__(self, reports: TrialReports) -> None:
-        super().__init__(reports.metric)
-        self.reports = reports
-
-    def report(self, report: Report) -> None:
-        """Report the metric.
-
-        Raises:
-            Pruned: If the pruner ends the trial.
-        """
-        self.reports.record(report)
-        self.reports.prune()
-
-
 def run_trial(claims: Claims, claim: Claim, more: Mapping[str, Any], program: Program) -> None:
     """Run a trial and record its outcome in the study.
 
@@ -118,7 +106,7 @@ def run_trial(claims: Claims, claim: Claim, more: Mapping[str, Any], program: Pr
         owner["command"] = sweep.command(args)
         quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary") if name not in sweep.given}
         args = Namespace(**{**vars(args), **quiet})
-        trial = Trial(args, run_dir, sweep.metrics, [StudyReporter(reports)], reports.look)
+        trial = Trial(args, run_dir, sweep.metrics, [Reporter(sweep.metrics[0], reports.receive)], reports.look)
         values = program.objective(trial)
         values = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
         reports.look()  # the last ones

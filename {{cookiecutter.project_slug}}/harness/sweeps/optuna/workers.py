@@ -54,14 +54,14 @@ class Workers:
             Stopped: If a signal arrives; the workers have saved and ended.
             RunError: If workers cannot work.
         """
-        looked, is_unfinished = 0.0, True
+        looked, goes_on = 0.0, True
         try:
             with signals.waiting():
-                while self.processes or is_unfinished:
+                while self.processes or goes_on:
                     if self.collect() or monotonic() - looked > LOOK:
                         looked = monotonic()
                         self.show(self.new_lines())
-                        is_unfinished = is_unfinished(self.claims)
+                        goes_on = is_unfinished(self.claims)
                         if signals.received() is None:
                             self.start_missing()
                     if signals.received() is not None:
