@@ -89,7 +89,7 @@ class FlagSource(ConfigSource):
         make = self._maker(config_path)
         if make is None:
             raise ConfigLoadError(f"there is no config {config_path} made from flags")
-        package = {"package": "_global_"}  # the top level
+        package: dict[str, str | None] = {"package": "_global_"}  # the top level
         return ConfigResult(self.provider, f"{SCHEME}://", OmegaConf.create(make()), package)
 
     def available(self) -> bool:

@@ -32,6 +32,9 @@ class OptunaSweeper(Sweeper):
         **settings: flags of a sweep.
     """
 
+    hydra_context: HydraContext
+    config: DictConfig
+
     def __init__(self, params: dict[str, str], program: str, **settings: Any) -> None:
         self.params, self.module, self.settings = params, program, settings
 
