@@ -8,7 +8,7 @@ RELEASES := 2.0.9 2.1.4 2.2.5 2.3.3 2.4.0 2.5.6 2.6.5
 # Nothing is left in the template: what lies there would be baked.
 export PYTHONDONTWRITEBYTECODE := 1
 
-BENCHMARKS := command_line start_up training processes sweeps
+BENCHMARKS := command_line start_up checkpoints training processes sweeps
 
 .PHONY: help demo test test-slow bench bench-gpu check fix bake clean
 

@@ -1,9 +1,9 @@
-"""How long a command takes to read a large checkpoint, beside one torch.load; writes a section of docs/benchmarks.md.
+"""The time and memory to read a large checkpoint, beside one torch.load; writes a section of docs/benchmarks.md.
 
     python benchmarks/checkpoints.py [--rounds N] [--units N]
 
-What counts is what `main.py test --ckpt_path FILE` does with the file until its weights go to the model. Each reading has
-a process of its own, which has parsed a command line without a checkpoint before. Exit status 1: a goal is missed.
+Measured is the work of `main.py test --ckpt_path FILE` on the file, before its weights go to the model. Each reading
+has a process of its own, which has parsed a command line without a checkpoint before. Exit status 1: a goal is missed.
 """
 
 import gc
@@ -43,7 +43,7 @@ files are in the cache of the system.
 |---|---|---|---|---|---|---|---|
 {rows}
 
-The goals are at most twice the time, since every byte is also compared with its checksum, which `torch.load` does not
+The goals are {seconds} times the time, since every byte is also compared with its checksum, which `torch.load` does not
 do; and {peak} times the memory: one copy.
 """
 
@@ -137,7 +137,7 @@ def main() -> None:
         units=args.units,
         weights=weights,
         rows="\n".join(rows),
-        peak=GOALS["peak"],
+        **GOALS,
     )
     write_section(args.report, "Reading a checkpoint", section)
     sys.exit(f"a goal is missed: {'; '.join(missed)}" if missed else 0)

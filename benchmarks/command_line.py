@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, beside LightningCLI; writes a section of docs/benchmarks.md.
+"""The time that the command line takes to answer, beside LightningCLI; writes a section of docs/benchmarks.md.
 
     python benchmarks/command_line.py [--rounds N]
 

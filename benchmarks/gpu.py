@@ -1,8 +1,8 @@
-"""How fast `main.py` trains on a GPU, beside loops written by hand with the same settings.
+"""The speed of training with `main.py` on a GPU, beside loops written by hand with the same settings.
 
     python benchmarks/gpu.py [--rounds N] [--accelerator cpu]
 
-The loops take turns, with a process for each net. Then every flag that is there for GPUs is tried once.
+The loops take turns, with a process for each net. Then every flag for GPUs is tried once.
 Exit status 1: the goal is missed, or a flag fails. With `--accelerator cpu --images 64` the command is tried without a
 GPU: its figures mean nothing.
 """
@@ -173,7 +173,7 @@ def measure(loop: str, result: str, *words: str) -> None:
 
 
 def name_of_device(accelerator: str) -> str:
-    """Return what the accelerator is called."""
+    """Return the name of the accelerator."""
     import torch
 
     if accelerator == "cpu":
@@ -184,7 +184,7 @@ def name_of_device(accelerator: str) -> str:
 
 
 def try_flags(project: Path, accelerator: str, images: int) -> list[str]:
-    """Return the flags for GPUs with which a run fails, and show why."""
+    """Return the flags for GPUs with which a run fails, and print its output."""
     failing = []
     for words in FOR_GPUS:
         command = [sys.executable, "main.py", "--max_epochs", "1", "--accelerator", accelerator, *words]

@@ -1,4 +1,4 @@
-"""How much two processes (DDP) train in the time that one does; writes a section of docs/benchmarks.md.
+"""The speed of training in two processes (DDP), beside one; writes a section of docs/benchmarks.md.
 
     python benchmarks/processes.py [--rounds N]
 

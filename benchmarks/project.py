@@ -1,4 +1,4 @@
-"""What the benchmarks share: a baked project, the words on the machine, sections of the report."""
+"""Shared by the benchmarks: a baked project, a terminal, the description of the machine, sections of the report."""
 
 import fcntl
 import os
@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench`. The ratios are what counts: machines differ, and these were measured in turns.
+Written by `make bench`. Only the ratios can be compared between machines: all were measured in turns.
 """
 
 
 @contextmanager
 def baked(*answers: str) -> Iterator[Path]:
-    """Give a project with these answers (NAME=VALUE), for as long as it is needed."""
+    """Bake a project with these answers (NAME=VALUE) and return its folder, which is removed at the end."""
     with tempfile.TemporaryDirectory() as folder:
         bake = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--output-dir", folder, *answers]
         subprocess.run(bake, check=True, capture_output=True, env=os.environ | {"HOME": folder})
@@ -36,7 +36,7 @@ def baked(*answers: str) -> Iterator[Path]:
 
 
 def run_on_terminal(argv: list[str], folder: Path, **environment: str) -> str:
-    """Run Python on a terminal, where a progress bar is drawn, and return what it shows; exit if it fails."""
+    """Run Python on a terminal, where a progress bar is drawn, and return its output; exit if it fails."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows and columns
     process = subprocess.Popen(
@@ -64,14 +64,14 @@ def run_on_terminal(argv: list[str], folder: Path, **environment: str) -> str:
 
 
 def machine(*packages: str) -> str:
-    """Return on what was measured."""
+    """Return the machine and the versions of Python and of these packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     cores = f"{os.cpu_count()} cores ({platform.system()}, {platform.machine()})"
     return f"{cores}, Python {platform.python_version()}, {versions}"
 
 
 def write_section(file: Path, title: str, content: str) -> None:
-    """Write a section of the report, in the place of the one with its title or at the end, and print it."""
+    """Print a section of the report, and write it: in place of the one with its title, or at the end."""
     section = f"## {title}\n\n{content.strip()}\n"
     place = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
     text, found = place.subn(lambda _: f"{section}\n", file.read_text() if file.exists() else HEAD)

@@ -1,4 +1,4 @@
-"""How long a start takes, and a bake; writes a section of docs/benchmarks.md.
+"""The time of a start, and of a bake; writes a section of docs/benchmarks.md.
 
     python benchmarks/start_up.py [--rounds N]
 
@@ -43,8 +43,7 @@ scipy and rich are installed, but for the rows without them, which have an envir
 
 - A start takes {start:.2f} times the import of Lightning, and {lean:.2f} times that where scipy and rich are not
   installed (the goal is at most 1.2). Where they are, Lightning imports them: {cost:.2f} s of a start.
-- `--help` with {models} more files in `models/` takes {help:.2f} times as long (the goal is at most 1.1: no difference
-  that can be seen).
+- `--help` with {models} more files in `models/` takes {help:.2f} times as long (the goal is at most 1.1).
 - A bake takes {bake:.2f} s more than one of an empty template (the goal is at most 1).
 """
 

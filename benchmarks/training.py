@@ -1,9 +1,9 @@
-"""How fast `main.py` trains, beside loops written by hand and Lightning as tutorials write it.
+"""The speed of training with `main.py`, beside loops written by hand and Lightning as tutorials write it.
 
     python benchmarks/training.py [--rounds N] [--threads N ...] [--batch_sizes N ...]
 
 All train the same net on the same made-up images, in turns, each in a process of its own that writes to a terminal.
-What counts is the time of the training batches of an epoch, without validation, in the median over a few epochs. Exit
+Measured is the time of the training batches of an epoch, without validation, in the median over a few epochs. Exit
 status 1: a goal is missed.
 """
 
@@ -44,10 +44,9 @@ TEXT = """
 the raw loop in the same round; median of {rounds} and range, on
 {machine}.
 The net is `mnist` with its defaults (784-128-256-10, Adam), the data 55,000 made-up images in memory. The raw loop
-permutes indices and takes a step; it logs, validates and saves nothing. `main.py` has everything on that is on by
-default: progress bar, metrics to a CSV file, validation, best and last checkpoint, exact resume, the check for losses
-that are not finite. Of the tutorials: `DataLoader(TensorDataset, shuffle=True)`, `self.log` in every step, `Trainer`
-with its defaults.
+permutes indices and takes a step; it logs, validates and saves nothing. `main.py` has all defaults on: progress bar,
+metrics to a CSV file, validation, best and last checkpoint, exact resume, the check for losses that are not finite. Of
+the tutorials: `DataLoader(TensorDataset, shuffle=True)`, `self.log` in every step, `Trainer` with its defaults.
 
 {tables}
 
@@ -56,11 +55,11 @@ Where two threads share two cores, a process as a whole is fast or slow by how t
 
 The second goal is hardly in reach: a loop that does nothing but train, with fused Adam, is itself little more than
 twice as fast as the tutorials at batch 64, and less than that at larger ones with one thread (last line of the table).
-What `main.py` takes longer than that loop, some 0.4 ms a step at batch 64, is spread over Lightning's own loops: the
+`main.py` takes some 0.4 ms a step more than that loop at batch 64. They are spread over Lightning's own loops: the
 closure's result, a copy and a division of the loss; hooks around the transfer of a batch; the bookkeeping at its end;
-the fetcher. Tried, and kept: what nobody reads is not logged; hooks are called without detours, empty ones not at all;
-signatures and owners of hooks are found out once; generators are seeded directly (0.2 ms a step less); what was logged
-is moved to the device only when it is elsewhere; the bar is drawn five times a second.
+the fetcher. Tried, and kept: values that nothing reads are not logged; hooks are called directly, empty ones not at
+all; signatures and owners of hooks are looked up once; generators are seeded directly (0.2 ms a step less); logged
+values are moved to the device only when they are elsewhere; the bar is drawn five times a second.
 """
 
 
@@ -90,7 +89,7 @@ def raw_loop(batch_size: int, *, fused: bool = False, loader: bool = False) -> l
 
 
 def now() -> float:
-    """Return the time in seconds, when all that a GPU was asked for is done."""
+    """Return the time in seconds, once a GPU has done all its work."""
     import torch
 
     if torch.cuda.is_available():

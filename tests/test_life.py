@@ -13,6 +13,8 @@ from tests.conftest import ROOT, TEMPLATE, cookiecutter, template_files, tomllib
 
 NAMED = ("-c", "user.name=Zoë", "-c", "user.email=zoe@example.com")
 SLUG = "my-lightning-project"
+PROGRESS, MINE = "harness/training/progress.py", "harness/flags.py"  # files that the template, and the user, edit
+FIRST = "eabf7c61cc434157b6963e4c69086cb482d4a066"  # of version 0.1.0
 
 
 def run(*command, cwd, home=None, **environment):
@@ -37,9 +39,8 @@ def commit(folder, message):
     git("commit", "--quiet", "--message", message, cwd=folder)
 
 
-@pytest.fixture
-def template(tmp_path):
-    """A repository with this template, as its users clone it, with the tag v1."""
+def copy_of_this(folder):
+    """Copy the files of this template as git has them, or would take them."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -47,11 +48,17 @@ def template(tmp_path):
         text=True,
         check=True,
     )
-    folder = tmp_path / "lit-template"
     for name in listed.stdout.split("\0"):
         if name and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+
+
+@pytest.fixture
+def template(tmp_path):
+    """A repository with this template, as its users clone it, with the tag v1."""
+    folder = tmp_path / "lit-template"
+    copy_of_this(folder)
     git("init", "--quiet", cwd=folder)
     commit(folder, "One")
     git("tag", "v1", cwd=folder)
@@ -77,8 +84,8 @@ def released(template):
     """Change the template: lines of files, a new file, a new option, and code that cookiecutter loads."""
     folder = template / TEMPLATE.name
     edit(folder / "README.md", "## The command line\n", "## All commands\n")
-    edit(folder / "progress.py", "INTERVAL = 0.2", "INTERVAL = 0.25")
-    (folder / "shapes.py").write_text('"""A new file of the template."""\n')
+    edit(folder / PROGRESS, "INTERVAL = 0.2", "INTERVAL = 0.25")
+    (folder / "harness" / "shapes.py").write_text('"""A new file of the template."""\n')
     edit(
         template / "cookiecutter.json", '  "init_git": false,\n', '  "init_git": false,\n  "colour": ["red", "blue"],\n'
     )
@@ -104,7 +111,7 @@ def test_cruft_keeps_a_project_up_to_date(template, tmp_path, options):
     # Its user changes it, and the template goes on.
     (project / "models" / "mine.py").write_text((project / "models" / "my_model.py").read_text())
     edit(project / "README.md", "## When a run stops\n", "## When my run stops\n")
-    (project / "slurm.py").write_text((project / "slurm.py").read_text() + "\nMINE = 1\n")
+    (project / MINE).write_text((project / MINE).read_text() + "\nMINE = 1\n")
     commit(project, "Mine")
     assert "MINE = 1" in cruft("diff", cwd=project)
     released(template)
@@ -113,9 +120,9 @@ def test_cruft_keeps_a_project_up_to_date(template, tmp_path, options):
     readme = (project / "README.md").read_text()
     assert "## All commands\n" in readme
     assert "## When my run stops\n" in readme
-    assert (project / "slurm.py").read_text().endswith("MINE = 1\n")
-    assert "INTERVAL = 0.25" in (project / "progress.py").read_text()
-    assert (project / "shapes.py").exists()
+    assert (project / MINE).read_text().endswith("MINE = 1\n")
+    assert "INTERVAL = 0.25" in (project / PROGRESS).read_text()
+    assert (project / "harness" / "shapes.py").exists()
     assert (project / "models" / "mine.py").exists()
     metadata = tomllib.loads((project / "pyproject.toml").read_text())
     assert metadata["tool"]["paint"] == {"colour": "RED"}
@@ -132,12 +139,12 @@ def test_a_conflict_is_an_ordinary_one(template, tmp_path):
     project = tmp_path / SLUG
     git("init", "--quiet", cwd=project)
     commit(project, "Born")
-    edit(project / "progress.py", "INTERVAL = 0.2", "INTERVAL = 3.0")
+    edit(project / PROGRESS, "INTERVAL = 0.2", "INTERVAL = 3.0")
     commit(project, "Mine")
     released(template)
     cruft("update", "--skip-apply-ask", "--checkout", "v2", cwd=project)
-    assert git("diff", "--diff-filter=U", "--name-only", cwd=project).split() == ["progress.py"]
-    text = (project / "progress.py").read_text()
+    assert git("diff", "--diff-filter=U", "--name-only", cwd=project).split() == [PROGRESS]
+    text = (project / PROGRESS).read_text()
     assert re.search(r"<<<<<<< .*INTERVAL = 3\.0.*=======\n.*INTERVAL = 0\.25.*>>>>>>> ", text, re.DOTALL)
 
 
@@ -152,7 +159,76 @@ def test_a_project_that_was_baked_is_linked(template, tmp_path):
     commit(project, "Linked")
     released(template)
     cruft("update", "--skip-apply-ask", "--checkout", "v2", cwd=project)
-    assert (project / "shapes.py").exists()
+    assert (project / "harness" / "shapes.py").exists()
+
+
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def test_a_project_of_the_first_version_is_brought_up_to_date(tmp_path):
+    """By docs/upgrading.md, word for word; but for pip, which would ask the network."""
+    template = tmp_path / "lit-template"
+    template.mkdir()
+    archive = subprocess.run(["git", "archive", FIRST], cwd=ROOT, capture_output=True)
+    if archive.returncode:
+        pytest.skip("this clone is too shallow: it lacks version 0.1.0")
+    subprocess.run(["tar", "x"], cwd=template, input=archive.stdout, check=True)
+    git("init", "--quiet", cwd=template)
+    commit(template, "0.1.0")
+    git("tag", "v0.1.0", cwd=template)
+    cruft("create", "--no-input", "--checkout", "v0.1.0", str(template), cwd=tmp_path)
+    for path in template.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    copy_of_this(template)
+    commit(template, "Now")
+
+    # Its user adds a model and a callback, and trains.
+    project = tmp_path / SLUG
+    git("init", "--quiet", cwd=project)
+    commit(project, "Born")
+    quiet = {"PL_TRAINER_ENABLE_PROGRESS_BAR": "no", "OMP_NUM_THREADS": "1"}
+    run(sys.executable, "main.py", "new", "model", "my_net", cwd=project)
+    edit(project / "train.py", "build(args, run_dir, callbacks)\n", "build(args, run_dir, [*callbacks, Timer()])\n")
+    edit(project / "train.py", "\nimport torch\n", "\nimport torch\nfrom pytorch_lightning.callbacks import Timer\n")
+    run(sys.executable, "main.py", "--model_name", "my_net", "--max_epochs", "1", cwd=project, **quiet)
+    commit(project, "Mine")
+
+    bin_of(tmp_path)
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    quiet |= {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
+    printed = {}
+    for kind, text in FENCE.findall(page):
+        if kind == "python":
+            file, old, _, new = text.strip().splitlines()
+            edit(project / file.removeprefix("# "), old, new)
+            edit(project / "train.py", "import pytorch_lightning as pl\n", TIMER)
+        for line in text.splitlines() if kind == "bash" else ():
+            printed[line] = run("bash", "-c", line, cwd=project, home=tmp_path, **quiet)
+    assert "Timer()" in (project / "my_edits.txt").read_text()
+    assert not git("diff", "--diff-filter=U", "--name-only", cwd=project).strip()
+    assert not [path.name for path in project.glob("*.py") if path.name not in ("main.py", "train.py")]
+    assert "from harness.flags import positive_float\n" in (project / "models" / "my_net.py").read_text()
+    assert "test_accuracy" in printed["python main.py test --ckpt_path best"]
+    assert "val_loss" in printed["python main.py --ckpt_path last --max_epochs 2"]
+    assert re.search(r"\d+ passed", printed["pytest"])
+    assert "failed" not in printed["pytest"]
+
+
+TIMER = "import pytorch_lightning as pl\nfrom pytorch_lightning.callbacks import Timer\n"
+
+
+def bin_of(folder):
+    """Make a folder of commands: python and those of its packages that a user has; pip does nothing."""
+    (folder / "bin").mkdir()
+    for name, words in {
+        "python": "",
+        "pytest": "-m pytest",
+        "cruft": "-c 'import sys; from cruft._cli import app; app(sys.argv[1:])'",
+        "pip": "-c pass",
+    }.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
 
 
 def files(folder):

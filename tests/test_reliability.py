@@ -302,7 +302,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_time(start, tmp_path):
     assert process.wait() == 1
     (line,) = [line for line in process.text().splitlines() if "error" in line]
     assert line.startswith("main.py: error: the loss is not finite at step 2")
-    assert "--terminate_on_nan no goes on in spite of it" in line
+    assert "--terminate_on_nan no continues in spite of it" in line
     assert {path: path.read_bytes() for path in run.glob("checkpoints/*")} == before
     spoilt = start("--ckpt_path", "last", "--max_epochs", "2", "--learning_rate", "1e30", "--terminate_on_nan", "no")
     assert spoilt.wait() == 0, spoilt.text()

@@ -295,6 +295,12 @@ def test_short_help_leaves_out_what_is_rare(parser):
         assert "has 8 already\n" in text
 
 
+def test_help_says_what_the_program_does_whatever_parser_a_model_returns():
+    text = with_help(build_parser([])).format_help()
+    assert re.match(r"usage: .*new model\|data NAME\n\nTrain, validate and test", text, re.DOTALL)
+    assert "[--seed" not in text
+
+
 def test_help_fits_two_screens_and_help_all_has_every_flag(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     parser = with_help(build_parser([]))

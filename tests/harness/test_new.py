@@ -97,9 +97,9 @@ def test_a_wrong_line_is_refused(stubs, capsys, argv, message):
 
 def test_without_the_stub_there_is_nothing_to_copy(stubs, capsys):
     Path("models/my_model.py").write_text("class Mine: pass")
-    assert "models/my_model.py with its class MyModel is what new copies" in refused(capsys, "model", "net")
+    assert "models/my_model.py with its class MyModel, which new copies, is missing" in refused(capsys, "model", "net")
     Path("models/my_model.py").unlink()
-    assert "models/my_model.py with its class MyModel is what new copies" in refused(capsys, "model", "net")
+    assert "models/my_model.py with its class MyModel, which new copies, is missing" in refused(capsys, "model", "net")
 
 
 def test_help_is_short(capsys):

@@ -1,4 +1,4 @@
-"""Config files: flags in YAML, one a line, where each value is the text that the flag takes on the command line."""
+"""Config files: flags in YAML, one per line, whose values are texts as on the command line."""
 
 import json
 import re
@@ -31,10 +31,10 @@ def parse_config(text: str) -> dict[str, Any]:
     Raises:
         ValueError: If it has another form.
     """
-    import yaml  # 20 ms, for those who have a file
+    import yaml  # 20 ms, needed for files alone
 
     class Texts(yaml.BaseLoader):
-        """Loader that leaves every scalar but null a text: the flag's own type converts it."""
+        """Loader that reads scalars other than null as text, for the type of the flag to convert."""
 
     Texts.add_implicit_resolver("null", re.compile(r"^(null|Null|NULL|~|)$"), None)
     Texts.add_constructor("null", lambda loader, node: None)
@@ -61,7 +61,7 @@ def dump_config(flags: Mapping[str, Any]) -> str:
 
     values = {name: plain(value) for name, value in flags.items() if name != "config"}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    # YAML reads these line ends as others, unless they are escaped.
+    # YAML changes these line ends unless they are escaped.
     return yaml.safe_dump(values, sort_keys=False) if re.search("[\x85\u2028\u2029\ufeff]", text) else text
 
 

@@ -52,6 +52,9 @@ class Declared:
                         f"{self.file} declares {flag}, which {owner} has already: choose another name"
                     ) from error
                 break
+        # A hook may return a new parser, which has the flags of its parents, but not their texts.
+        parser.usage = parser.usage or parent_parser.usage
+        parser.description = parser.description or parent_parser.description
         for action in parser._actions:
             if id(action) not in before:
                 action.owner = self.file  # type: ignore[attr-defined]

@@ -1,13 +1,13 @@
-"""Trainer's flags on argparse: the calls that Lightning 2.0 took away, for the Lightning that is installed.
+"""Trainer's flags on argparse: the calls that Lightning 2.0 removed, for the installed Lightning.
 
     from harness.trainer_args import Trainer
 
     parser = Trainer.add_argparse_args(ArgumentParser())
     trainer = Trainer.from_argparse_args(parser.parse_args())
 
-Names, types, defaults and help are read from the source of Lightning, not from a list kept here and without
-importing it: a flag that a new release brings is on the command line at once, and ``--help`` does not wait for torch.
-This file needs nothing but Lightning 2 and works in any script.
+Names, types, defaults and help are read from the source of Lightning without importing it. So flags of a new release
+need no update of this file, and ``--help`` does not import torch. This file needs Lightning 2 alone, and works in any
+script.
 """
 
 import ast
@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 PLAIN_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "timedelta": timedelta}
 TYPE_NAMES = {bool: "yes|no", int: "int", float: "float", str: "text", list: "int,int,...", None: "none"}
 YES, NO = ("y", "yes", "t", "true", "on"), ("n", "no", "f", "false", "off")
-MOST_SHOWN = 9  # names that help shows of those that a flag takes; an error shows them all
+MOST_SHOWN = 9  # values of a flag that help lists; an error lists all
 DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")  # days:hours:minutes:seconds, the text form of a timedelta
 
-# Parameters typed "str" that take a name: the files of Lightning that know the names, and what they look like there.
+# Parameters typed "str" whose values are names: files of Lightning with the names, and patterns that find them.
 CONNECTOR = "trainer/connectors/accelerator_connector.py"
 NAMES = {
     "accelerator": {
@@ -50,21 +50,21 @@ NAMES = {
     "gradient_clip_algorithm": {"utilities/enums.py": r'^    (?:VALUE|NORM) = "(\w+)"'},
 }
 LOGGERS = {"csv": "CSVLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger"}
-# Strategies that left Lightning, and the nearest of today, which is not the same: dp split a batch over the devices,
-# ddp gives each device a batch of its own.
+# Strategies removed from Lightning, and the nearest current one, which may differ: dp split a batch over the devices,
+# ddp gives each device its own batch.
 LEFT = {"dp": "ddp", "ddp2": "ddp", "horovod": "ddp", "ddp_sharded": "fsdp", "ddp_sharded_spawn": "fsdp"}
 
 
 class Several(tuple[str, ...]):
-    """Names of which a flag takes one, or several with commas between them."""
+    """Names of which a flag takes one or more, separated by commas."""
 
 
 class Formerly(tuple[str, ...]):
-    """Names that a flag took in Lightning 1.x, which help leaves out: those in LEFT are refused, the others taken."""
+    """Names that a flag took in Lightning 1.x, not shown in help; those in LEFT are rejected, others accepted."""
 
 
 class Parameter(NamedTuple):
-    """One parameter of a class; ``kinds`` holds the plain types and literal values it takes."""
+    """One parameter of a class; ``kinds`` are the plain types and literal values that it accepts."""
 
     name: str
     kinds: tuple[Any, ...]
@@ -73,7 +73,7 @@ class Parameter(NamedTuple):
 
 
 class Former(NamedTuple):
-    """A flag of Lightning 1.x: what it took, what it is called today, and the parameters it becomes, if it does."""
+    """A flag of Lightning 1.x: its types, its current name, and the conversion to current parameters, if any."""
 
     kinds: tuple[Any, ...]
     name_today: str
@@ -96,7 +96,7 @@ FORMER = {
     "reload_dataloaders_every_epoch": Former(
         (bool,), "--reload_dataloaders_every_n_epochs 1", lambda on: {"reload_dataloaders_every_n_epochs": int(on)}
     ),
-    # No parameters any more, but calls and a callback: Trainer below makes them.
+    # These are calls and a callback today, which Trainer below makes.
     "resume_from_checkpoint": Former((str,), "trainer.fit(ckpt_path=...)"),
     "auto_scale_batch_size": Former((bool, "power", "binsearch"), "Tuner(trainer).scale_batch_size(...)"),
     "auto_lr_find": Former((bool, str), "Tuner(trainer).lr_find(...)"),
@@ -124,7 +124,7 @@ GONE = {
     "weights_summary": "--enable_model_summary, or the callback ModelSummary",
 }
 
-# Names that Lightning 1.9 had no flag for, so that its scripts may use them for flags of their own, which win.
+# Names that were no flags in Lightning 1.9. Scripts may have own flags with these names, which win.
 WEAK = {
     *("barebones", "deterministic", "enable_autolog_hparams", "model_registry", "use_distributed_sampler"),
     *("checkpoint_callback", "distributed_backend", "progress_bar_refresh_rate", "reload_dataloaders_every_epoch"),
@@ -132,17 +132,16 @@ WEAK = {
 
 
 class TrainerFlag(Action):
-    """Store a value; the default is that of the environment, whatever ``set_defaults`` says before or after.
+    """Store a value; a default from the environment wins over ``set_defaults``, called before or after.
 
     Args:
         *args: as for Action.
-        kinds: the plain types and literal values that the flag takes.
-        environment: the values of flags that are set there.
+        kinds: the plain types and literal values that the flag accepts.
+        environment: values of flags in the environment.
         **kwargs: as for Action.
     """
 
     def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
-        """Make the flag."""
         self.environment, self.words = environment, _words(kinds)
         convert = partial(_convert, kinds)
         convert.__name__ = _describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
@@ -150,7 +149,7 @@ class TrainerFlag(Action):
         super().__init__(*args, **{"type": convert, "metavar": metavar, **kwargs})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, but the default to what the environment has."""
+        """Set an attribute; the environment replaces the default."""
         super().__setattr__(name, self.environment.get(self.dest, value) if name == "default" else value)
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
@@ -159,7 +158,7 @@ class TrainerFlag(Action):
 
 
 class OffFlag(Action):
-    """Turn a switch off: --no_NAME is --NAME no."""
+    """Turn a switch off, as --no_NAME for --NAME no."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         """Store False."""
@@ -167,7 +166,7 @@ class OffFlag(Action):
 
 
 class GoneFlag(Action):
-    """Refuse a flag that Lightning 1.x had, and say what took its place."""
+    """Reject a removed flag of Lightning 1.x, with its replacement."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         """Exit with status 2."""
@@ -177,19 +176,19 @@ class GoneFlag(Action):
 def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
     """Add a flag for every parameter of a class that can be written as text.
 
-    A flag of Trainer has as default the environment variable ``PL_TRAINER_<NAME>``, else what
-    ``parent_parser.set_defaults`` has for it, else Trainer's own. Flags of Lightning 1.x are taken, too.
+    The default of a flag of Trainer is the environment variable ``PL_TRAINER_<NAME>``, or the value of
+    ``parent_parser.set_defaults``, or Trainer's own. Flags of Lightning 1.x are accepted, too.
 
     Args:
-        cls: ``Trainer``, or a class of your own, such as a data module.
-        parent_parser: where the flags go.
-        use_argument_group: add to the parser, in a group of its own; if false, leave it and return a child of it.
+        cls: ``Trainer``, or your own class, such as a data module.
+        parent_parser: parser that receives the flags.
+        use_argument_group: whether to add a group to the parser; if false, it is unchanged, and a child is returned.
 
     Returns:
         ``parent_parser``, or its child.
 
     Raises:
-        RuntimeError: ``parent_parser`` is an argument group.
+        RuntimeError: If ``parent_parser`` is an argument group.
     """
     if isinstance(parent_parser, _ArgumentGroup):
         raise RuntimeError("Please only pass an ArgumentParser instance, not one of its groups.")
@@ -210,26 +209,26 @@ def add_argparse_args(cls: Any, parent_parser: ArgumentParser, *, use_argument_g
 
 
 def from_argparse_args(cls: Any, args: Namespace | ArgumentParser, **kwargs: Any) -> Any:
-    """Return an instance of a class, built from its flags in ``args``; what else is in ``args`` is left.
+    """Return an instance of a class, built from its flags in ``args``; other flags are ignored.
 
     Args:
-        cls: ``Trainer``, or a class of your own.
-        args: the flags, or a parser that parses the command line first.
-        **kwargs: more parameters; they win.
+        cls: ``Trainer``, or your own class.
+        args: the flags, or a parser for the command line.
+        **kwargs: more parameters, which win.
 
     Raises:
-        TypeError: ``kwargs`` holds a name that the class does not take.
-        Exception: what Lightning raises for values that do not fit together or that this machine cannot serve.
+        TypeError: If ``kwargs`` has a name that is no parameter.
+        Exception: If Lightning rejects the values, such as for missing devices.
     """
     flags = vars(parse_argparser(cls, args) if isinstance(args, ArgumentParser) else args)
     names = [parameter.name for parameter in _parameters(cls)]
-    if cls is Trainer:  # 1.x names that the program uses for flags of its own are not Trainer's
+    if cls is Trainer:  # names of 1.x may be own flags of the program
         names += [name for name in FORMER if name not in WEAK or _takes(FORMER[name].kinds, flags.get(name))]
     return cls(**{**{name: flags[name] for name in names if name in flags}, **kwargs})
 
 
 def parse_argparser(cls: Any, arg_parser: ArgumentParser | Namespace) -> Namespace:
-    """Return the flags of a parser, which parses the command line, or of a namespace; a switch that is None is on."""
+    """Return the flags of a namespace, or of a parser for the command line; a switch with the value None is on."""
     args = arg_parser.parse_args() if isinstance(arg_parser, ArgumentParser) else arg_parser
     switches = {name for name, _, default, _ in _flags(cls) if isinstance(default, bool)}
     return Namespace(
@@ -238,10 +237,10 @@ def parse_argparser(cls: Any, arg_parser: ArgumentParser | Namespace) -> Namespa
 
 
 def match_env_arguments() -> Namespace:
-    """Return the Trainer's flags that are set in the environment, as ``PL_TRAINER_MAX_EPOCHS=3``, typed like the flags.
+    """Return the Trainer's flags in the environment, such as ``PL_TRAINER_MAX_EPOCHS=3``, converted like the flags.
 
     Raises:
-        ValueError: a variable holds what its flag does not take.
+        ValueError: If the value of a variable is not valid for its flag.
     """
     former = [Parameter(name, former.kinds) for name, former in FORMER.items()]
     values = {}
@@ -256,14 +255,14 @@ def match_env_arguments() -> Namespace:
 
 
 def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flags with those of Lightning 1.x that were renamed under their names of today; say so on stderr.
+    """Return flags with renamed flags of Lightning 1.x under their current names, and print a notice of each.
 
-    A name of today that is given another value wins.
+    A current name with another value wins.
     """
     defaults = {parameter.name: parameter.default for parameter in _parameters(Trainer)}
     today = {name: value for name, value in flags.items() if name not in FORMER or FORMER[name].today is None}
     renamed = FORMER
-    if _is_strategy(flags.get("accelerator")):  # which 1.x took there
+    if _is_strategy(flags.get("accelerator")):  # which 1.x accepted here
         renamed = {**FORMER, "accelerator": FORMER["distributed_backend"]._replace(kinds=(str,))}
         today["accelerator"] = defaults["accelerator"]
     for name, former in renamed.items():
@@ -291,13 +290,13 @@ def _is_strategy(accelerator: Any) -> bool:
 
 
 def notice(text: str) -> None:
-    """Print on stderr, from the first process."""
+    """Print a text on stderr, in the first process alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(text, file=sys.stderr)
 
 
 class ArgparseCalls:
-    """The calls that classes of Lightning 1.9 had."""
+    """The argparse calls of classes of Lightning 1.9."""
 
     @classmethod
     def add_argparse_args(cls, parent_parser: ArgumentParser, *, use_argument_group: bool = True) -> ArgumentParser:
@@ -316,17 +315,17 @@ class ArgparseCalls:
 
 
 class LikeLightnings(type):
-    """Makes the Trainer below look like Lightning's: isinstance, signature, attributes, subclasses."""
+    """Metaclass that gives Trainer below the instances, signature, attributes and subclasses of Lightning's."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
-        """Make a class; one that derives from Trainer derives from Lightning's."""
+        """Return a class; a subclass of Trainer derives from Lightning's."""
         if any(isinstance(base, LikeLightnings) for base in bases):
             real = importlib.import_module(_lightning()).Trainer
             return type(real)(name, (ArgparseCalls, real), namespace)
         return super().__new__(cls, name, bases, namespace)
 
     def __instancecheck__(cls, instance: object) -> bool:
-        """Return whether this is a Trainer of Lightning's."""
+        """Return whether an object is a Trainer of Lightning's."""
         return isinstance(instance, importlib.import_module(_lightning()).Trainer)
 
     def __getattr__(cls, name: str) -> Any:
@@ -337,28 +336,28 @@ class LikeLightnings(type):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """Return the parameters of Trainer, with those of 1.x."""
+        """The parameters of Trainer and of its 1.x versions."""
         parameters = [*_parameters(Trainer), *(Parameter(name, former.kinds) for name, former in FORMER.items())]
         keyword = inspect.Parameter.KEYWORD_ONLY
         return inspect.Signature([inspect.Parameter(p.name, keyword, default=p.default) for p in parameters])
 
 
 class Init:
-    """Stands for ``Trainer.__init__``, for programs that ask which parameters it has."""
+    """Replacement of ``Trainer.__init__``, for programs that inspect its parameters."""
 
     def __call__(self, **kwargs: Any) -> None:
-        """Do nothing: Lightning's Trainer is built by ``Trainer.__new__``."""
+        """Do nothing, since ``Trainer.__new__`` builds Lightning's Trainer."""
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """Return the parameters of Trainer, with those of 1.x."""
+        """The parameters of Trainer and of its 1.x versions."""
         return inspect.signature(Trainer)
 
 
 class Trainer(ArgparseCalls, metaclass=LikeLightnings):
-    """Lightning's Trainer with its argparse calls: what ``Trainer(...)`` builds is Lightning's own.
+    """Lightning's Trainer with its argparse calls; ``Trainer(...)`` returns Lightning's own.
 
-    ``trainer.tune(model)`` does, as in 1.9, what ``auto_scale_batch_size`` and ``auto_lr_find`` ask for.
+    As in 1.9, ``trainer.tune(model)`` runs the searches of ``auto_scale_batch_size`` and ``auto_lr_find``.
     """
 
     __init__ = Init()
@@ -370,7 +369,7 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
         return {parameter.name: parameter.default for parameter in _parameters(Trainer)}
 
     def __new__(cls, **kwargs: Any) -> Any:
-        """Import Lightning, only now, and build its Trainer; parameters of 1.x become what they are today."""
+        """Import Lightning, and return its Trainer; parameters of 1.x are converted to current ones."""
         kwargs = in_names_of_today(_without_old_defaults(kwargs))
         tuning: dict[str, Any] = {
             name: kwargs.pop(name, None) or False for name in ("auto_scale_batch_size", "auto_lr_find")
@@ -382,7 +381,7 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
         if isinstance(kwargs.get("logger"), str):
             kwargs["logger"] = _loggers(kwargs["logger"], kwargs.get("default_root_dir") or os.getcwd())
         trainer = importlib.import_module(_lightning()).Trainer(**kwargs)
-        trainer.use_distributed_sampler = kwargs.get("use_distributed_sampler", True)  # Lightning keeps it to itself
+        trainer.use_distributed_sampler = kwargs.get("use_distributed_sampler", True)  # Lightning stores it privately
         trainer.tuner = importlib.import_module(f"{_lightning()}.tuner").Tuner(trainer)
         trainer.tune = partial(_tune, trainer, **tuning)
         if checkpoint:
@@ -392,7 +391,7 @@ class Trainer(ArgparseCalls, metaclass=LikeLightnings):
 
 
 def __getattr__(name: str) -> Any:
-    """Return what Lightning calls so; its LightningDataModule comes with the argparse calls."""
+    """Return the name from Lightning; its LightningDataModule has the argparse calls."""
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(_lightning()), name)
@@ -402,10 +401,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], preset: Any) -> None:
-    """Add one flag, and for a switch its hidden form --no_NAME."""
+    """Add a flag, and the hidden --no_NAME of a switch."""
     name, kinds, default, text = parameter
     required = {"required": True} if default is inspect.Parameter.empty else {}
-    # A switch may stand alone: --fast_dev_run is --fast_dev_run yes.
+    # A switch needs no value: --fast_dev_run is --fast_dev_run yes.
     switch: dict[str, Any] = {"nargs": "?", "const": True} if bool in kinds else {}
     group.add_argument(
         f"--{name}",
@@ -422,13 +421,13 @@ def _add_flag(group: Any, parameter: Parameter, environment: Mapping[str, Any], 
 
 
 def _add_weak(group: Any, flag: str, **kwargs: Any) -> None:
-    """Add a hidden flag, unless the program uses its name for one of its own."""
+    """Add a hidden flag, unless the program has a flag of this name."""
     if flag not in group._option_string_actions:
         group.add_argument(flag, default=SUPPRESS, help=SUPPRESS, **kwargs)
 
 
 def _let_others_win(parser: ArgumentParser) -> None:
-    """Let flags that the program adds later take the place of those that Lightning 1.9 did not have."""
+    """Let later flags of the program replace flags that Lightning 1.9 did not have."""
 
     def handle(container: Any, action: Action, conflicts: list[tuple[str, Action]]) -> None:
         weak = [pair for pair in conflicts if isinstance(pair[1], OffFlag | GoneFlag) or pair[1].dest in WEAK]
@@ -442,7 +441,7 @@ def _let_others_win(parser: ArgumentParser) -> None:
 
 
 def _add_former_flags(parser: ArgumentParser, environment: Mapping[str, Any]) -> None:
-    """Add the flags of Lightning 1.x, but those whose names the program uses for its own."""
+    """Add the flags of Lightning 1.x, except for names that the program uses."""
     group = parser.add_argument_group("Trainer of Lightning 1.x")
     for name, former in FORMER.items():
         if name not in WEAK or f"--{name}" not in parser._option_string_actions:
@@ -453,7 +452,7 @@ def _add_former_flags(parser: ArgumentParser, environment: Mapping[str, Any]) ->
 
 
 def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that 1.x's ``progress_bar_refresh_rate`` means: 0 is no bar."""
+    """Return the current parameters for ``progress_bar_refresh_rate`` of 1.x, where 0 is no bar."""
     if refresh_rate == 0:
         notice("--progress_bar_refresh_rate 0 is now --enable_progress_bar no")
         return {"enable_progress_bar": False}
@@ -467,14 +466,14 @@ def _progress_bar(refresh_rate: int, kwargs: Mapping[str, Any]) -> dict[str, Any
 
 
 def _without_old_defaults(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters without those that are gone, or None where it was the default in 1.x, if they say nothing.
+    """Return parameters without removed ones, and without None for parameters whose default it was in 1.x.
 
     Raises:
-        TypeError: a parameter that is gone says something.
-        ValueError: a strategy has left Lightning.
+        TypeError: If a removed parameter has another value than its default.
+        ValueError: If a strategy was removed from Lightning.
     """
     for name in GONE.keys() & kwargs.keys():
-        if kwargs[name] not in (None, False, -1, "native", "max_size_cycle"):  # what 1.x had as defaults
+        if kwargs[name] not in (None, False, -1, "native", "max_size_cycle"):  # the defaults in 1.x
             raise TypeError(f"Trainer({name}={kwargs[name]!r}) is no parameter of Lightning 2: {GONE[name]}")
     for name, kinds, *_ in _parameters(Trainer):
         if name in ("accelerator", "strategy") and kwargs.get(name) in tuple(LEFT) and kwargs[name] not in kinds:
@@ -486,10 +485,10 @@ def _without_old_defaults(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loggers(names: str, folder: Any) -> list[Any]:
-    """Return the loggers called so, which write below ``folder``.
+    """Return the loggers of these names, which write below a folder.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: If a name is unknown.
     """
     unknown = set(names.split(",")) - LOGGERS.keys()
     if unknown:
@@ -499,7 +498,7 @@ def _loggers(names: str, folder: Any) -> list[Any]:
 
 
 def _resume(fit: Callable[..., Any], checkpoint: str, *args: Any, ckpt_path: Any = None, **kwargs: Any) -> Any:
-    """Fit on from a checkpoint, unless another one is named."""
+    """Resume fit from a checkpoint, unless the call names another one."""
     return fit(*args, ckpt_path=ckpt_path or checkpoint, **kwargs)
 
 
@@ -512,9 +511,9 @@ def _tune(
     lr_find_kwargs: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """Do what ``trainer.tune(model, ...)`` did in 1.9: find what was asked for, set it and return it."""
+    """Run the searches as ``trainer.tune(model, ...)`` of 1.9 did: set the results and return them."""
     found = {}
-    # The search begins with the weights of the model, resumes nothing, and is not cut short by few epochs.
+    # The search starts with the weights of the model, without resume, and without a limit of epochs.
     fit, max_epochs = vars(trainer).pop("fit", None), trainer.fit_loop.max_epochs
     trainer.fit_loop.max_epochs = -1
     try:
@@ -535,14 +534,14 @@ def _tune(
 
 
 def _text(value: Any) -> str:
-    """Return a value as it is written on the command line."""
+    """Return the text of a value on the command line."""
     if isinstance(value, list):
         return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _convert(kinds: Sequence[Any], text: str) -> Any:
-    """Return ``text`` as the first of ``kinds`` that it can be, from the narrowest to the widest."""
+    """Return ``text`` converted to the narrowest of ``kinds`` that accepts it."""
     word = text.strip().lower()
     if None in kinds and word in ("none", "null"):
         return None
@@ -571,12 +570,12 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
 
 
 def _left(strategy: str) -> str:
-    """Return what is wrong with a strategy that has left Lightning."""
+    """Return the message for a strategy that was removed from Lightning."""
     return f"{strategy!r} is no strategy of Lightning 2: the nearest is --strategy {LEFT[strategy.strip().lower()]}"
 
 
 def _takes(kinds: Sequence[Any], value: Any) -> bool:
-    """Return whether a value is one that a flag of these kinds can have."""
+    """Return whether a flag of these kinds can have a value."""
     try:
         return _convert(kinds, _text(value)) == value
     except ArgumentTypeError:
@@ -584,7 +583,7 @@ def _takes(kinds: Sequence[Any], value: Any) -> bool:
 
 
 def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
-    """Yield ``word`` as an int, or else as a float, where ``kinds`` allow it; without floats, 1e5 is an int."""
+    """Yield ``word`` as an int or a float, if ``kinds`` allow it; without float, 1e5 is an int."""
     if int in kinds and re.fullmatch(r"[+-]?\d+", word):
         yield int(word)
     elif int in kinds or float in kinds:
@@ -599,9 +598,9 @@ def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
 
 
 def _describe(kinds: Sequence[Any]) -> str:
-    """Return what a flag takes, for help and errors: ``int|float|none``."""
+    """Return the values of a flag for help and errors, such as ``int|float|none``."""
     names = dict(TYPE_NAMES)
-    if timedelta in kinds:  # the one text such a flag takes
+    if timedelta in kinds:  # the only text that such a flag accepts
         names[str] = "DD:HH:MM:SS"
     texts = [
         ",".join(kind) if isinstance(kind, Several) else names.get(kind, str(kind))
@@ -612,7 +611,7 @@ def _describe(kinds: Sequence[Any]) -> str:
 
 
 def _words(kinds: Sequence[Any]) -> list[str]:
-    """Return the words that a flag takes, of those that can be listed."""
+    """Return the values of a flag that can be listed."""
     words = ["yes", "no"] * (bool in kinds)
     for kind in kinds:
         words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type | Formerly))
@@ -622,7 +621,7 @@ def _words(kinds: Sequence[Any]) -> list[str]:
 def _lightning() -> str:
     """Return the name of the installed Lightning, ``pytorch_lightning`` or ``lightning.pytorch``.
 
-    If both are, the one that the program has imported.
+    If both are installed, the one that the program has imported.
     """
     # Only top-level names are looked up: to find lightning.pytorch, find_spec would import lightning.
     names = [name for name in ("pytorch_lightning", "lightning.pytorch") if find_spec(name.split(".")[0])]
@@ -632,13 +631,13 @@ def _lightning() -> str:
 
 
 def _flags(cls: Any) -> list[Parameter]:
-    """Return the parameters that can be written as text: all but those that take objects only."""
+    """Return the parameters that can be written as text, which excludes those of objects alone."""
     return [parameter for parameter in _parameters(cls) if set(parameter.kinds) - {None, timedelta}]
 
 
 @cache
 def _parameters(cls: Any) -> tuple[Parameter, ...]:
-    """Return the parameters of a class, in its order; those of Trainer without importing it."""
+    """Return the parameters of a class in its order; those of Trainer are read without importing it."""
     if cls is Trainer:
         return tuple(_parameters_in_source(f"{_lightning()}.trainer.trainer"))
     texts = _docstring_args(cls.__doc__ or "") | _docstring_args(cls.__init__.__doc__ or "")
@@ -655,16 +654,16 @@ def _parameters(cls: Any) -> tuple[Parameter, ...]:
 
 
 def _annotated_kinds(parameter: inspect.Parameter, module: str) -> Iterator[Any]:
-    """Yield the plain types and literal values that a parameter of a class at hand is annotated with."""
+    """Yield the plain types and literal values in the annotation of a parameter of an imported class."""
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-        with suppress(SyntaxError, ValueError):  # nothing that could be written as text
+        with suppress(SyntaxError, ValueError):  # no type that can be written as text
             yield from _kinds(ast.parse(text, mode="eval").body, module)
 
 
 def _parameters_in_source(module: str) -> Iterator[Parameter]:
-    """Yield the parameters of ``Trainer.__init__`` as the source of its module has them."""
+    """Yield the parameters of ``Trainer.__init__`` from the source of its module."""
     trainer = next(node for node in _body(module) if isinstance(node, ast.ClassDef) and node.name == "Trainer")
     init = next(node for node in trainer.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     texts = _docstring_args(ast.get_docstring(init) or "")
@@ -683,7 +682,7 @@ def _parameters_in_source(module: str) -> Iterator[Parameter]:
 
 
 def _names(parameter: str, module: str) -> list[str]:
-    """Return the names that a parameter takes: those in Lightning's source, and those this program registered."""
+    """Return the names that a parameter accepts: from Lightning's source and from registries of this process."""
     lightning, folder = module.removesuffix(".trainer.trainer"), _path(module).parents[1]
     found = {
         match[match.lastindex or 0]
@@ -727,7 +726,7 @@ def _kinds(annotation: ast.expr | None, module: str) -> Iterator[Any]:
 
 
 def _definition(name: str, module: str) -> Iterator[Any]:
-    """Yield what the alias ``name`` stands for in ``module``, through its imports from Lightning."""
+    """Yield the types of the alias ``name`` of ``module``, followed through its imports from Lightning."""
     for node in _body(module):
         match node:
             case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
@@ -739,7 +738,7 @@ def _definition(name: str, module: str) -> Iterator[Any]:
 
 @cache
 def _body(module: str) -> list[ast.stmt]:
-    """Return the parsed statements of a module; nothing for one that has no source."""
+    """Return the parsed statements of a module, or none without its source."""
     path = _path(module)
     return ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
 
@@ -756,7 +755,7 @@ def _path(module: str) -> Path:
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:
-    """Return the text of each entry of a Google-style ``Args:`` section, on one line and without markup or default."""
+    """Return the entries of a Google-style ``Args:`` section, each on one line, without markup and default."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
     if section is None:
         return {}

@@ -13,7 +13,7 @@ from harness.files import whole_file
 STUBS = {"model": ("my_model", "MyModel"), "data": ("my_data", "MyData")}  # file and class to copy
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 60  # characters of a name
-DESCRIPTION = "Write a file that is on the command line at once, and says where to change what."
+DESCRIPTION = "Write a model or a data module to start from; its comments mark what to edit."
 
 
 def new(argv: Sequence[str]) -> None:
@@ -27,18 +27,18 @@ def new(argv: Sequence[str]) -> None:
         OSError: If the file cannot be written.
     """
     parser = Parser(usage="%(prog)s new model|data NAME", description=DESCRIPTION, add_help=True)
-    parser.add_argument("kind", choices=list(FOLDERS), help="what to write: a model, or a data set")
-    parser.add_argument("name", help="its name on the command line; lower case, digits and _, a letter first")
+    parser.add_argument("kind", choices=list(FOLDERS), help="kind of file")
+    parser.add_argument("name", help="name of the file; lower case, digits and _, a letter first")
     args = parser.parse_args(argv)
     folder, (stub, stub_class) = FOLDERS[args.kind], STUBS[args.kind]
     require_good_name(args.kind, args.name)
     path, source = found.ROOT / folder / f"{args.name}.py", found.ROOT / folder / f"{stub}.py"
     if not source.exists() or f"class {stub_class}(" not in (text := source.read_text(encoding="utf-8")):
-        raise UsageError(f"{folder}/{stub}.py with its class {stub_class} is what new copies, and it is not there")
+        raise UsageError(f"{folder}/{stub}.py with its class {stub_class}, which new copies, is missing")
     text = text.replace(stub_class, class_name(args.name, text, args.kind)).replace(stub, args.name)
     with whole_file(path) as file:
         file.write(text.encode())
-    print(f"{folder}/{args.name}.py is written: change what its comments say, then")
+    print(f"{folder}/{args.name}.py is written; its comments mark what to edit. To train and test it:")
     print(f"  python main.py --{args.kind}_name {args.name}")
     print(f"  pytest -k {args.name}")
 

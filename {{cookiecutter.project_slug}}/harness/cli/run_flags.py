@@ -1,4 +1,4 @@
-"""The flags of the program itself: what to run, when to stop, what to keep and to log."""
+"""The flags of a run: command, checkpoints, early stopping, training and logs."""
 
 import re
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
@@ -66,7 +66,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--monitor_mode",
         choices=["min", "max"],
-        help="which of its values are better; default: of the model, or min",
+        help="whether lower or higher values are better; default: of the model, or min",
     )
     group.add_argument(
         "--early_stopping_patience",
@@ -79,7 +79,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         type=float,
         default=0.0,
         metavar="X",
-        help="least change that is an improvement",
+        help="smallest change that is an improvement",
     )
     group.add_argument(
         "--save_top_k", type=all_or_count, default=1, metavar="K", help="best checkpoints to keep; -1: all"
@@ -93,7 +93,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         nargs="?",
         const=True,
         default=False,
-        help="smaller checkpoints, from which fit cannot go on",
+        help="smaller checkpoints, which fit cannot resume",
     )
     group.add_argument(
         "--test_after_fit",
@@ -123,7 +123,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
     )
     group.add_argument(
-        "--num_threads", type=positive_int, metavar="N", help="CPU threads of each process; default: what torch takes"
+        "--num_threads", type=positive_int, metavar="N", help="CPU threads of each process; default: of torch"
     )
     group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")
     group.add_argument(
@@ -143,7 +143,7 @@ def shorten_help(parser: ArgumentParser) -> None:
 
 
 def resolve(args: Namespace) -> Namespace:
-    """Return the flags as the run takes them: those of Lightning 1.x in names of today, and the epochs decided.
+    """Return the flags of the run, with current names for flags of Lightning 1.x, and the default number of epochs.
 
     Raises:
         UsageError: If a checkpoint is needed and none is named, or if flags contradict each other.
@@ -155,7 +155,7 @@ def resolve(args: Namespace) -> Namespace:
             raise UsageError("--resume_from_checkpoint is the old name of --ckpt_path: give one of them")
         notice(f"--resume_from_checkpoint {checkpoint} is now --ckpt_path {checkpoint}")
         flags["ckpt_path"] = checkpoint
-    if flags["barebones"]:  # Lightning refuses these with it
+    if flags["barebones"]:  # Lightning rejects these with it
         flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
@@ -183,10 +183,10 @@ def resolve(args: Namespace) -> Namespace:
 
 
 def require_one_process(flags: dict[str, Any]) -> None:
-    """Let predict run in one process.
+    """Restrict predict to one process.
 
     Raises:
-        UsageError: If the flags ask for more.
+        UsageError: If the flags name more devices or nodes.
     """
     devices = flags["devices"]
     if devices == "auto":
@@ -197,27 +197,27 @@ def require_one_process(flags: dict[str, Any]) -> None:
 
 
 def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:
-    """Return which metric tells the best epoch, and which is better, "min" or "max": as the flags say, or the model.
+    """Return the metric that selects the best epoch, and its mode, "min" or "max"; flags win over the model.
 
     Args:
         args: all flags.
-        model: what is trained, or its class.
+        model: the model, or its class.
     """
     return args.monitor or getattr(model, "monitor", None), args.monitor_mode or getattr(model, "monitor_mode", "min")
 
 
 def keeps_best(args: Namespace) -> bool:
-    """Return whether a run is to keep its best checkpoints, if it monitors a metric."""
+    """Return whether a run writes its best checkpoints, if it monitors a metric."""
     return args.save_top_k != 0 and args.enable_checkpointing is not False and not args.barebones
 
 
 def of_validation(metric: str | None) -> bool:
-    """Return whether a metric is one of validation, by the names that are usual for them."""
+    """Return whether a metric is of validation, by its name."""
     return re.match(r"val(id(ation)?)?[_/]", metric or "") is not None
 
 
 def without_best(metrics: Iterable[str]) -> str:
-    """Return what a run without a best.ckpt lacks, and which of its metrics could be named."""
+    """Return the reason why a run has no best.ckpt, with the metrics that ``--monitor`` could name."""
     known = [name for name in metrics if not name.startswith("test")]
     names = sorted(known, key=lambda name: (not of_validation(name), name))
     return "it is written where a metric is monitored: fit with --monitor " + (" or ".join(names) or "METRIC")
@@ -256,14 +256,14 @@ def schedule(text: str) -> str:
 
 
 def table_file(text: str) -> str:
-    """Return ``text`` if it names a file that predictions can be written to."""
+    """Return ``text`` if its suffix is a format for predictions."""
     if Path(text).suffix not in (".csv", ".npz", ".pt"):
         raise ArgumentTypeError(f"{text!r} does not end in .csv, .npz or .pt")
     return text
 
 
 class Versions(Action):
-    """Print the versions of what a run depends on, and exit."""
+    """Print the versions of Python, Lightning and torch, and exit."""
 
     def __call__(self, parser: ArgumentParser, *args: Any) -> None:
         """Print and exit."""

@@ -1,4 +1,4 @@
-"""Checkpoint files: written atomically, read once and without running code, with the flags that made them."""
+"""Checkpoint files: written atomically with the flags of their run, read once and without executing code."""
 
 import io
 import os
@@ -20,12 +20,12 @@ from harness.errors import RunError, UsageError
 from harness.files import whole_file
 
 CONFIG_KEY = "config"  # the text of a config file: the flags that made the checkpoint
-CONVERTED_KEY = "converted"  # names of hyperparameters that became texts, for their flags to convert again
-HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # where Lightning keeps those of model and data
-# Hyperparameters that Lightning takes for the names of code to import and to call.
+CONVERTED_KEY = "converted"  # names of hyperparameters stored as text, which their flags convert
+HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # keys of Lightning for model and data
+# Hyperparameters that Lightning reads as names of code to import and call.
 CODE = {"_instantiator", "_class_path"}
 VERSION = "pytorch-lightning_version"
-# Flags of searches before training: their results are in the hyperparameters.
+# Flags of searches before training, whose results are in the hyperparameters.
 SEARCHED = {"auto_lr_find": False, "auto_scale_batch_size": None}
 
 # The checkpoint that this command has read, by the identity of its file, until Lightning takes it: a file is read once.
@@ -44,12 +44,12 @@ class CheckpointFiles(TorchCheckpointIO):
         self.tried = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint with the flags of the run; until all of it is written, the one before stays.
+        """Write a checkpoint with the flags of the run, atomically.
 
         Raises:
-            RunError: If the model or a callback adds an object that could not be loaded again.
+            RunError: If the model or a callback adds an object that safe loading rejects.
         """
-        if VERSION in checkpoint:  # strategies write bare weights, too, from one process for another
+        if VERSION in checkpoint:  # strategies also write bare weights, from one process for another
             hparams = {key: dict(checkpoint[key]) for key in HPARAMS if key in checkpoint}
             converted = [name for values in hparams.values() for name, value in values.items() if not is_plain(value)]
             plain_hparams = {key: plain_values(values) for key, values in hparams.items()}
@@ -67,34 +67,34 @@ class CheckpointFiles(TorchCheckpointIO):
             file.write(buffer.getbuffer())
 
     def config(self, hparams: Mapping[str, Any]) -> str:
-        """Return the flags as a config file, with the hyperparameters that ``--auto_lr_find`` and the like found."""
+        """Return the flags as a config file, with the hyperparameters found by searches such as ``--auto_lr_find``."""
         return dump_config({name: hparams.get(name, value) for name, value in self.flags.items()} | SEARCHED)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Return the content of a file, on the CPU; nothing in it is run."""
+        """Return the content of a file, on the CPU, without executing code in it."""
         content = _read.pop(identity(path), None) if Path(path).is_file() else None
         return torch.load(path, map_location="cpu", weights_only=True) if content is None else content
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file; whatever paths a checkpoint holds, never another kind of file or a folder."""
+        """Remove a checkpoint file; other files and folders stay, whatever paths a checkpoint holds."""
         if Path(path).suffix == ".ckpt" and not Path(path).is_dir():
             Path(path).unlink(missing_ok=True)
 
 
 def identity(path: Any) -> tuple[Any, ...]:
-    """Return what identifies the content of a file: its path, size, times and place on the disk."""
+    """Return an identity of the content of a file: its path, size, time and inode."""
     found = os.stat(path)
     return os.path.realpath(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def unsafe_type(error: UnpicklingError) -> str:
-    """Return the type that torch refuses to load, from what it says."""
+    """Return the type that torch rejects, from its message."""
     found = re.search(r"(?:GLOBAL|global|class|type) `?([\w.]+\.[\w.]+)", str(error))
     return f"a {found[1]}" if found else "what is neither a tensor nor a plain value"
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value, and all in it, is of a type that safe loading takes."""
+    """Return whether safe loading accepts a value and all its parts."""
     if isinstance(value, dict):
         return all(map(is_plain, value.values()))
     if type(value) in (list, tuple, set):
@@ -103,7 +103,7 @@ def is_plain(value: Any) -> bool:
 
 
 def plain_values(value: Any) -> Any:
-    """Return a value, or those in a dict, list or the like, as types that safe loading takes."""
+    """Return a value with all its parts as types that safe loading accepts."""
     if is_plain(value):
         return value
     if isinstance(value, Mapping):
@@ -114,10 +114,10 @@ def plain_values(value: Any) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the content of a checkpoint of Lightning's, on the CPU; nothing in it is run, whoever made it.
+    """Return the content of a checkpoint of Lightning, on the CPU, without executing code in it.
 
     Raises:
-        UsageError: it is not there, damaged, not from Lightning, or holds what cannot be loaded safely.
+        UsageError: If the file is missing, damaged, not from Lightning, or holds objects that are not loaded safely.
     """
     if "://" in str(path):
         raise UsageError(f"--ckpt_path {path} is not on this machine: download it, and name the file")
@@ -147,14 +147,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get(VERSION), str) or "state_dict" not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
     require_types(path, content, {"state_dict": dict, CONVERTED_KEY: list, **dict.fromkeys(HPARAMS, dict)})
-    for part in (*HPARAMS, "hparams", "module_arguments"):  # and their names in older releases
+    for part in (*HPARAMS, "hparams", "module_arguments"):  # the keys of older releases
         if isinstance(content.get(part), dict) and (named := sorted(CODE & content[part].keys())):
             raise UsageError(
                 f"--ckpt_path {path} names code to run: {named[0]} in {part}, as LightningCLI writes it. If you trust "
                 "the file, remove that entry and save it again"
             )
     for name, value in content["state_dict"].items():
-        # what a module adds by get_extra_state may have any type
+        # values of get_extra_state may have any type
         if not str(name).endswith("_extra_state") and (not isinstance(value, Tensor) or value.is_nested):
             raise UsageError(f"--ckpt_path {path} is damaged: the weights {name} are no tensor")
     _read.clear()
@@ -163,14 +163,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def stored_flags(path: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the flags that made a checkpoint.
+    """Return the flags of the run that wrote a checkpoint.
 
     Args:
         path: the file, for messages.
         content: its content.
 
     Returns:
-        The texts of a config file by name, and the exact values of those that are plain hyperparameters.
+        The texts of a config file by name, and the exact values of plain hyperparameters.
 
     Raises:
         UsageError: If the flags are not stored as a config file.
@@ -178,7 +178,7 @@ def stored_flags(path: str, content: Mapping[str, Any]) -> tuple[dict[str, Any],
     hparams: dict[str, Any] = {}
     for key in HPARAMS:
         hparams |= content.get(key, {})
-    try:  # a checkpoint that another program made has hyperparameters alone
+    try:  # a checkpoint of another program has hyperparameters alone
         settings = parse_config(content[CONFIG_KEY] if CONFIG_KEY in content else dump_config(hparams))
     except Exception as error:
         raise UsageError(f"--ckpt_path {path} does not say in plain words which flags made it: {error}") from error
@@ -187,11 +187,11 @@ def stored_flags(path: str, content: Mapping[str, Any]) -> tuple[dict[str, Any],
 
 
 def require_sound_zip(content: IO[bytes]) -> None:
-    """Raise BadZipFile if a checksum in a file is wrong: torch.save makes zip files, but torch.load trusts them."""
+    """Raise BadZipFile if a checksum is wrong; torch.save writes zip files, whose checksums torch.load ignores."""
     with ZipFile(content) as file:
         if damaged := file.testzip():
             raise BadZipFile(f"the checksum of {damaged} is wrong")
-        # What is marked as a folder is not read by torch, which then makes up its content.
+        # torch does not read entries marked as folders, and returns arbitrary values for them.
         if folders := [info.filename for info in file.infolist() if info.external_attr & 0x10 or info.is_dir()]:
             raise BadZipFile(f"{folders[0]} is marked as a folder")
 
@@ -204,7 +204,7 @@ def require_types(path: str | Path, content: Mapping[str, Any], types: Mapping[s
 
 
 def require_training_state(path: str, content: Mapping[str, Any]) -> None:
-    """Raise UsageError if a checkpoint lacks what fit needs to go on from it."""
+    """Raise UsageError if a checkpoint lacks state that fit needs to resume."""
     if "optimizer_states" not in content:
         raise UsageError(f"--ckpt_path {path} holds weights alone (--save_weights_only): fit cannot go on from it")
     types = {"optimizer_states": list, "lr_schedulers": list, "callbacks": dict, "loops": dict}
@@ -223,10 +223,10 @@ def require_fit(
     """Raise UsageError if the weights of a checkpoint do not fit a model.
 
     Args:
-        weights: its tensors by name.
-        model_weights: those of the model.
+        weights: tensors of the checkpoint by name.
+        model_weights: tensors of the model by name.
         args: all flags.
-        hparams: the model's, from the checkpoint.
+        hparams: hyperparameters of the model in the checkpoint.
     """
     for name in sorted({*weights, *model_weights}, key=str):
         theirs, ours = shape(weights.get(name)), shape(model_weights.get(name))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-# Environment variables that a process sets for those that it starts.
+# Environment variables that a process sets for its child processes.
 FIRST_PID = "LIT_FIRST_PID"  # number of the first process of a distributed run
 CHECKPOINT = "LIT_CHECKPOINT"  # the file that the first process found for --ckpt_path
 RUN_DIR = "LIT_RUN_DIR"  # directory of the run, chosen by the process that starts it
@@ -12,9 +12,9 @@ ENDS_WITH_PARENT = "LIT_ENDS_WITH_PARENT"  # whether the process ends when the o
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the one of a distributed run that writes and prints."""
+    """Return whether this process is the first of a distributed run, which writes and prints."""
     ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK")
-    # Processes that Lightning forks have its own number alone.
+    # Processes that Lightning forks have the rank in Lightning alone.
     lightning = getattr(sys.modules.get("lightning_utilities.core.rank_zero"), "rank_zero_only", None)
     return getattr(lightning, "rank", 0) == 0 and all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
@@ -25,7 +25,7 @@ def was_started_by_first() -> bool:
 
 
 def mark_first() -> None:
-    """Let processes that this one starts know that it is the first."""
+    """Set the number of this process in the environment of its children, if it is the first of a run."""
     if is_first_process():
         os.environ[FIRST_PID] = str(os.getpid())
 

@@ -1,4 +1,4 @@
-"""Hooks between batches, for what saves, stops or reports there."""
+"""Hooks between batches, for callbacks that save, stop or report there."""
 
 from contextlib import ExitStack, suppress
 from typing import Any

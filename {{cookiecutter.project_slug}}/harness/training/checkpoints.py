@@ -44,7 +44,7 @@ class Best(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best scores; if the files are not in this run, comparison starts anew."""
+        """Restore the best scores; if the files are not in this run, comparison restarts."""
         folder = Path(self.dirpath or "")
 
         def moved_to(path: str) -> str:

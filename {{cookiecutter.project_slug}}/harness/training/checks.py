@@ -14,10 +14,10 @@ from harness.training.steps import missing_step
 
 
 def check_run(args: Namespace, run: Run, model: Any, data: Any) -> None:
-    """Check that model and data can do the command, and that the checkpoint fits them.
+    """Check that model and data have the steps of the command, and that the checkpoint fits the model.
 
     Raises:
-        UsageError: If they cannot, or it does not.
+        UsageError: If a step is missing, or the checkpoint does not fit.
     """
     if args.command == "fit":
         warn_of_texts(MODELS.file(args.model_name), model, args)
@@ -30,7 +30,7 @@ def check_run(args: Namespace, run: Run, model: Any, data: Any) -> None:
 
 
 def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
-    """Name the hyperparameters that a checkpoint will hold as text, and that no flag converts back."""
+    """Print a notice of hyperparameters that checkpoints store as text, without a flag that converts it."""
     own = vars(Declared(file, type(module)).own_args(args))
     for key, value in module.hparams.items():
         if not is_plain(value) and key not in own:
@@ -41,7 +41,7 @@ def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
 
 
 def takes_exact_weights(model: Any) -> bool:
-    """Return whether a model takes the weights that it has now, and no others."""
+    """Return whether a model loads weights of its present names and shapes alone."""
     return model.strict_loading and not any(
         is_overridden(hook, model) for hook in ("configure_model", "on_load_checkpoint")
     )

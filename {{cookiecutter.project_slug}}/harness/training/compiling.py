@@ -11,13 +11,13 @@ from harness.errors import UsageError
 def compile_layers(model: pl.LightningModule) -> None:
     """Compile a model's ``forward`` and its layers, at their first call.
 
-    The steps are not compiled: torch.compile cannot follow what they call of Lightning.
+    The steps are not compiled, since torch.compile cannot trace their calls of Lightning.
 
     Raises:
         UsageError: If the model has neither.
     """
     parts: list[torch.nn.Module] = [model] if is_overridden("forward", model) else []
-    if model.automatic_optimization:  # steps by hand may need gradients of gradients, which compiled code lacks
+    if model.automatic_optimization:  # compiled code has no gradients of gradients, which others may need
         parts += layers(model)
     if not parts:
         file = f"{type(model).__module__.replace('.', '/')}.py"
@@ -27,7 +27,7 @@ def compile_layers(model: pl.LightningModule) -> None:
 
 
 def layers(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """Return the modules directly below one that may be called, and those in its lists; no metrics."""
+    """Return the direct children of a module that are callable, and those in its lists, without metrics."""
     found: list[torch.nn.Module] = []
     for child in module.children():
         if isinstance(child, torch.nn.ModuleList | torch.nn.ModuleDict):

@@ -1,4 +1,4 @@
-"""Errors of a run: flags that Lightning refuses in one line; a line under the traceback of a model's own error."""
+"""Errors of a run: one line for flags that Lightning rejects, and a line under the traceback of the user's errors."""
 
 import linecache
 import re
@@ -29,7 +29,7 @@ REMEDIES = {
     "inplace operation": "--detect_anomaly names the operation",
 }
 WRONG_BATCH = "if this is not what the model expects, change it or the data, or choose others"
-SHOWN = 8  # parts of a batch that are described
+SHOWN = 8  # parts of a batch to describe
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def explained(args: Namespace, run: Run) -> Iterator[None]:
     """Handle signals and errors while a run is built and trained.
 
     Raises:
-        UsageError: If Lightning refuses the flags or the checkpoint.
+        UsageError: If Lightning rejects the flags or the checkpoint.
         ModelError: If the model or the data fails; the traceback is in ``__cause__`` and in error.txt.
     """
     with signals.handled(), messages_above_bars():
@@ -65,7 +65,7 @@ def explained(args: Namespace, run: Run) -> Iterator[None]:
 
 
 def is_in_trainer_init(frames: Sequence[FrameType]) -> bool:
-    """Return whether an error was raised while Lightning built its Trainer: it comes from a flag."""
+    """Return whether an error was raised while Lightning built its Trainer, from the flags."""
     names = [(frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames]
     return ("pytorch_lightning.trainer.trainer", "__init__") in names or ("harness.trainer_args", "__new__") in names
 
@@ -76,9 +76,9 @@ def is_restoring(frames: Sequence[FrameType]) -> bool:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether Lightning raised an error on purpose, and not from within the user's code.
+    """Return whether a ``raise`` statement of Lightning raised an error, outside the user's code.
 
-    An error that its code runs into is a fault, of its own or of ours, and is shown with its traceback.
+    Other errors within Lightning are bugs, and are shown with their traceback.
     """
     *_, (frame, line) = walk_tb(error.__traceback__)
     on_purpose = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
@@ -86,14 +86,14 @@ def is_refusal(error: Exception) -> bool:
 
 
 def explain(error: BaseException, args: Namespace) -> str | None:
-    """Return one line on an error in a step or hook of the model, in its backward pass, or in making a batch.
+    """Return a line about an error in a step or hook of the model, its backward pass, or its data.
 
     Args:
-        error: the error, as it was raised.
+        error: the error, with its traceback.
         args: all flags.
 
     Returns:
-        The line; None if the error is not of the model or the data, but of the machine, Lightning or this project.
+        The line; None if the error is of the machine, Lightning or the harness.
     """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     if isinstance(error, OSError):
@@ -114,7 +114,7 @@ def explain(error: BaseException, args: Namespace) -> str | None:
     if any(name.startswith("torch.autograd") for name in names):
         return (
             f"{model_file}: no gradients come from its loss: {describe_error(error)}; "
-            f"{remedy or '--detect_anomaly tells more'}"
+            f"{remedy or '--detect_anomaly shows where'}"
         )
     if any(name.startswith("torch.utils.data") for name in names):
         data_file = DATA.file(args.data_name) if args.data_name else model_file
@@ -129,7 +129,7 @@ def is_model(value: Any) -> bool:
 
 
 def described(batch: Any) -> str:
-    """Return types and shapes of what is in a batch, as in "[float32 [64, 1, 28, 28], int64 [64] of 0 to 9]"."""
+    """Return the types and shapes in a batch, such as "[float32 [64, 1, 28, 28], int64 [64] of 0 to 9]"."""
     if isinstance(batch, Tensor):
         kind = f"{batch.dtype}".removeprefix("torch.") + f" {list(batch.shape)}"
         if batch.device.type != "cpu":

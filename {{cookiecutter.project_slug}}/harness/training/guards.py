@@ -1,4 +1,4 @@
-"""The callbacks that end a run: after a signal, for a loss that is not finite, for a metric that will not be there."""
+"""The callbacks that end a run: after a signal, for a loss that is not finite, for a missing metric."""
 
 import signal
 from math import isfinite
@@ -18,7 +18,7 @@ from harness.training.boundaries import BoundaryCallback, in_mid_step
 
 
 class StopOnSignal(BoundaryCallback):
-    """Ends the run at the end of a batch, in training or validation, after a signal has arrived in any process.
+    """Ends the run at the end of a batch of training or validation, after a signal in any process.
 
     Args:
         last: the callback that writes last.ckpt, or None.
@@ -28,10 +28,10 @@ class StopOnSignal(BoundaryCallback):
         self.last = last
 
     def on_boundary(self, trainer: Any, epoch_is_over: bool) -> None:
-        """Save and stop, unless in the middle of a step.
+        """Save and stop, unless within a step.
 
         Raises:
-            Stopped: If a signal has arrived.
+            Stopped: If a process has received a signal.
         """
         signum = signals.received() or 0
         if trainer.world_size > 1:
@@ -46,7 +46,7 @@ class StopOnSignal(BoundaryCallback):
         raise Stopped(signum, saved, together=True)
 
     def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Save and stop; not while averaged weights replace those that train."""
+        """Save and stop, unless averaged weights replace the trained ones."""
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
         if trainer.state.fn == "fit" and not trainer.sanity_checking and not averaged:
             self.on_boundary(trainer, False)
@@ -65,7 +65,7 @@ class TerminateOnNaN(pl.Callback):
         """Check the loss.
 
         Raises:
-            RunError: If it is not finite, in any process.
+            RunError: If the loss is not finite in a process.
         """
         finite = isfinite(loss.item()) if loss.numel() == 1 else bool(loss.isfinite().all())
         if trainer.world_size > 1:
@@ -75,7 +75,7 @@ class TerminateOnNaN(pl.Callback):
 
 
 def require_finite_weights(trainer: Any) -> None:
-    """Raise RunError if weights are not finite and the run has TerminateOnNaN: no checkpoint is to hold them."""
+    """Raise RunError if weights are not finite, unless ``--terminate_on_nan`` is off; no checkpoint stores them."""
     if not any(isinstance(callback, TerminateOnNaN) for callback in trainer.callbacks):
         return
     finite = all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters())
@@ -90,7 +90,7 @@ def not_finite(what: str, trainer: Any) -> RunError:
     step, epoch, batch = trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx
     return RunError(
         f"{what} not finite at step {step} (epoch {epoch}, batch {batch}); checkpoints are as they were. Try a lower "
-        "--learning_rate, --gradient_clip_val 1 or --detect_anomaly; --terminate_on_nan no goes on in spite of it"
+        "--learning_rate, --gradient_clip_val 1 or --detect_anomaly; --terminate_on_nan no continues in spite of it"
     )
 
 
@@ -98,14 +98,14 @@ class WithoutValidation(pl.Callback):
     """Fails before training if a validation metric is monitored but there is no validation.
 
     Args:
-        reason: why there is none, such as "data/mine.py has no val_dataloader".
+        reason: reason for its absence, such as "data/mine.py has no val_dataloader".
     """
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
     def on_train_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Check everything that monitors a metric.
+        """Check the metrics of callbacks and schedules.
 
         Raises:
             UsageError: If early stopping or a learning rate schedule would fail at the end of the first epoch.

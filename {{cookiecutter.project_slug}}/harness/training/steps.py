@@ -12,7 +12,7 @@ STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predi
 
 
 def missing_step(command: str, args: Namespace, model: Any, data: Any) -> str:
-    """Return what model or data lack for a command, as "models/net.py has no test_step"; nothing if they can.
+    """Return what is missing for a command, such as "models/net.py has no test_step", or an empty text.
 
     Args:
         command: validate, test or predict.

@@ -50,8 +50,8 @@ def explain_unknown(name: str) -> str:
     """Return why a name is unknown, as main.py does."""
     if name in OMITTED:
         return OMITTED[name]
-    found = [re.fullmatch(r"(model_name|data_name)=(\w+)", word) for word in sys.argv[1:]]
-    chosen = {match[1]: match[2] for match in found if match}
+    words = [re.fullmatch(r"(model_name|data_name)=(\w+)", word) for word in sys.argv[1:]]
+    chosen = {word[1]: word[2] for word in words if word}
     parser = with_help(FlagSource.build_parser([f"--{key}={value}" for key, value in chosen.items()]))
     if action := find_action(parser, name):  # a flag of Lightning 1.x
         return str(action.help).replace("--", "")
