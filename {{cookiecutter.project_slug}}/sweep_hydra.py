@@ -7,9 +7,9 @@
 The defaults are in conf/config.yaml. experiment=NAME takes the flags in conf/experiment/NAME.yaml, or in a run's file.
 """
 
-from harness.found import ROOT
+from harness.found import ROOT  # first: harness checks the version of Python
 
-# isort: split  (harness checks the version of Python)
+# isort: split
 import hydra
 from omegaconf import DictConfig
 
