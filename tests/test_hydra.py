@@ -365,7 +365,7 @@ def test_the_command_lines_of_the_page_on_hydra_work(project, tmp_path):
     text = (project.path / "docs" / "hydra.md").read_text()
     lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     lines = [line for line in lines if "slurm" not in line and "ray" not in line]  # Slurm is tried above
-    assert len(lines) == 9
+    assert len(lines) == 10
     (tmp_path / "conf").symlink_to(project.path / "conf")
     for line in lines:
         python, *words = shlex.split(line, comments=True)

@@ -7,10 +7,12 @@
 The defaults are in conf/config.yaml. experiment=NAME takes the flags in conf/experiment/NAME.yaml, or in a run's file.
 """
 
+from harness.found import ROOT  # first: harness checks the version of Python
+
+# isort: split
 import hydra
 from omegaconf import DictConfig
 
-from harness.found import ROOT
 from harness.sweeps.hydra import app
 from harness.sweeps.hydra.configs import register
 from main import build_parser

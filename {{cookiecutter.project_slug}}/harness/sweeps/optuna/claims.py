@@ -138,25 +138,17 @@ class Claims:
         return not is_locked(Path(owner.get("run", "")))
 
     def give_back(self, trial: FrozenTrial) -> None:
-        """Let a trial of a dead worker wait for another; it fails if too many have died in it."""
-        deaths = trial.user_attrs.get(DEATHS, {"count": 0})["count"]
-        if deaths < MOST_DEATHS:
-            self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-        else:
-            reason = f"its process was killed {deaths} times: by hand, or for want of memory"
+        """Let a trial of a dead worker wait for another; it fails if too many have died in it at one checkpoint."""
+        last = self.run_dir(trial) / CHECKPOINTS / LAST
+        saved = last.stat().st_mtime if last.exists() else None
+        before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
+        count = before["count"] + 1 if before["saved"] == saved else 1
+        self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
+        if count == MOST_DEATHS:
+            reason = f"its process was killed {count} times: by hand, or for want of memory"
             self.storage.set_trial_user_attr(trial._trial_id, "error", reason)
-            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    def count_death(self, pid: int) -> None:
-        """Record that a worker which this process started was killed in a trial, if it was in one."""
-        for trial in self.trials():
-            owner = owner_of(trial)
-            if trial.state == TrialState.RUNNING and (owner.get("host"), owner.get("pid")) == (platform.node(), pid):
-                last = self.run_dir(trial) / CHECKPOINTS / LAST
-                saved = last.stat().st_mtime if last.exists() else None
-                before = trial.user_attrs.get(DEATHS, {"saved": saved, "count": 0})
-                count = before["count"] + 1 if before["saved"] == saved else 1
-                self.storage.set_trial_user_attr(trial._trial_id, DEATHS, {"saved": saved, "count": count})
+        state = TrialState.WAITING if count < MOST_DEATHS else TrialState.FAIL
+        self.storage.set_trial_state_values(trial._trial_id, state)
 
     def failures(self, trials: Sequence[FrozenTrial]) -> str:
         """Return why the sweep stops: too many trials in a row have failed since this process started; or nothing."""

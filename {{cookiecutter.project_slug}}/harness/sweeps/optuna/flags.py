@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import TypeVar
 
 from harness.flags import positive_int, yes_no
@@ -110,6 +111,7 @@ def change_test_flag(parser: ArgumentParser) -> None:
         action.help = "test every trial after its fit; without it, only the best trial is tested, after all trials"
 
 
+@cache
 def sweep_flags() -> list[str]:
     """Return the names of the flags of a sweep."""
     return [action.dest for action in add_sweep_args(ArgumentParser(add_help=False))._actions]

@@ -101,7 +101,8 @@ class Sweep:
         """Return the words after ``python main.py`` that repeat the run of a trial, and test it."""
         values = {**vars(args), TESTS: True}
         first = [f"--model_name={args.model_name}"]
-        actions = [action for action in self.parser._actions if action.dest in values]
+        # That a value is the default, flag_words finds too, but slowly.
+        actions = [each for each in self.parser._actions if values.get(each.dest, each.default) != each.default]
         words = [flag_words(self.parser, each.dest, values[each.dest]) for each in actions if is_repeated(each.dest)]
         return first + [word for each in words for word in each]
 

@@ -79,8 +79,6 @@ class Workers:
         ended = [(worker, process) for worker, process in self.processes.items() if process.poll() is not None]
         for worker, process in ended:
             del self.processes[worker]
-            if process.returncode < 0:
-                self.claims.count_death(process.pid)
             self.require_progress(worker, process.returncode)
         return bool(ended)
 

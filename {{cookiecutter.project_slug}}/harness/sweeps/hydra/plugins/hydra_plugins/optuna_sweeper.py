@@ -114,8 +114,6 @@ class OptunaSweeper(Sweeper):
         Raises:
             UsageError, RunError: If a worker refuses to work.
         """
-        from harness.sweeps.optuna.records import owner_of
-
         number, directory = self.settings["workers"], claims.sweep.directory
         own = f"hydra.sweep.dir={QuotedString(escaped(str(directory)), Quote.single).with_quotes()}"
         jobs = [[*held, own, f"hydra.sweep.subdir=workers/{worker}"] for worker in range(number)]
@@ -133,9 +131,6 @@ class OptunaSweeper(Sweeper):
         except (UsageError, RunError):
             raise
         except Exception as error:
-            for trial in claims.trials():
-                if claims.is_abandoned(trial):
-                    claims.count_death(owner_of(trial).get("pid", 0))
             return error
         return None
 
