@@ -199,9 +199,9 @@ def test_a_project_of_the_first_version_is_brought_up_to_date(tmp_path):
     quiet |= {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
     printed = {}
     for kind, text in FENCE.findall(page):
-        if kind == "python":
-            file, old, _, new = text.strip().splitlines()
-            edit(project / file.removeprefix("# "), old, new)
+        if kind == "diff":  # of train.py
+            old, new = (line[1:] for line in text.rstrip().splitlines())
+            edit(project / "train.py", old, new)
             edit(project / "train.py", "import pytorch_lightning as pl\n", TIMER)
         for line in text.splitlines() if kind == "bash" else ():
             printed[line] = run("bash", "-c", line, cwd=project, home=tmp_path, **quiet)
