@@ -139,7 +139,7 @@ def shorten_help(parser: ArgumentParser) -> None:
     """Let the short help show the Trainer flags that are used most, with short texts, and leave out the others."""
     for action in parser._actions:
         if isinstance(action, TrainerFlag):
-            action.rare, action.brief = action.dest not in USED_MOST, USED_MOST.get(action.dest)
+            vars(action).update(rare=action.dest not in USED_MOST, brief=USED_MOST.get(action.dest))
 
 
 def resolve(args: Namespace) -> Namespace:
