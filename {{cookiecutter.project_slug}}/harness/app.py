@@ -46,34 +46,43 @@ def ends_in_one_line() -> Iterator[None]:
         SystemExit: With status 2 for wrong usage, 1 for other errors, 128 and more after a signal.
     """
     mark_first()
-    with signals.handled(follows=was_started_by_first()):
-        try:
+    try:
+        with signals.handled(follows=was_started_by_first()), errors_in_one_line():
             yield
-        except UsageError as error:
-            message = f"{' '.join(str(error).split())} (see {program()} --help)"
-            print(f"{program()}: error: {message}", file=sys.stderr)
-            sys.exit(2)
-        except RunError as error:
-            if isinstance(error, ModelError) and error.__cause__ is not None:
-                traceback.print_exception(error.__cause__)
-            if error.in_all_processes and was_started_by_first():
-                sys.exit(0)  # one process speaks for all
-            sys.exit(f"{program()}: error: {error}")
-        except Stopped as stopped:
-            ignore_signals()
-            if stopped.together and was_started_by_first():
-                sys.exit(0)  # Lightning kills all processes when one that it started has failed
-            if is_first_process():
-                print(f"{program()}: {stopped}", file=sys.stderr)
-                if stopped.name == "SIGUSR1" and job():
-                    print(f"{program()}: {requeue()}", file=sys.stderr)
+    except Stopped:
+        ignore_signals()  # after the handlers are those of Python again
+        raise
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End the process with one line and an exit status for errors that the user can mend."""
+    try:
+        yield
+    except UsageError as error:
+        message = f"{' '.join(str(error).split())} (see {program()} --help)"
+        print(f"{program()}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except RunError as error:
+        if isinstance(error, ModelError) and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+        if error.in_all_processes and was_started_by_first():
+            sys.exit(0)  # one process speaks for all
+        sys.exit(f"{program()}: error: {error}")
+    except Stopped as stopped:
+        if stopped.together and was_started_by_first():
+            sys.exit(0)  # Lightning kills all processes when one that it started has failed
+        if is_first_process():
+            print(f"{program()}: {stopped}", file=sys.stderr)
+            if stopped.name == "SIGUSR1" and job():
+                print(f"{program()}: {requeue()}", file=sys.stderr)
+        raise
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytorch_lightning", "torch"):
             raise
-        except ModuleNotFoundError as error:
-            if error.name not in ("pytorch_lightning", "torch"):
-                raise
-            sys.exit(f"{program()}: error: {error} (this project is installed by: pip install -e .)")
-        except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
-            sys.exit(f"{program()}: error: {error}")
+        sys.exit(f"{program()}: error: {error} (this project is installed by: pip install -e .)")
+    except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
+        sys.exit(f"{program()}: error: {error}")
 
 
 def ignore_signals() -> None:
