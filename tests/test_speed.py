@@ -8,10 +8,9 @@ MOST_CALLS = 800  # of a training step; Lightning as tutorials write it makes 4,
 
 COUNT = """
 import sys
-from pathlib import Path
 
 from main import parse_args
-from harness.runs.run import opened_run_dir
+from harness.runs.run import open_run
 from harness.lightning_2_6.loops import EpochLoop
 from train import train
 
@@ -30,9 +29,9 @@ def advance(self, data_fetcher, original=EpochLoop.advance):
 
 EpochLoop.advance = advance
 args = parse_args(sys.argv[1:])
-with opened_run_dir(args) as run_dir:
+with open_run(args) as run:
     sys.setprofile(count)
-    train(args, run_dir)
+    train(args, run)
     sys.setprofile(None)
 steps = [later - now for (epoch, now), (next_epoch, later) in zip(marks, marks[1:]) if epoch == next_epoch]
 steps = steps[len(steps) // 5 :]  # torch does some things once, in the first steps
@@ -127,9 +126,10 @@ import multiprocessing
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("START")
-    import main
+    from harness import app
+    from main import build_parser, main
 
-    main.main()
+    app.run(build_parser, main)
 """
 ROWS = 4 * 16384
 MEBIBYTES = ROWS * 784 * 4 / 2**20  # 196

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 
-import trainer_args as pl
+from harness import trainer_args as pl
 
 parser = ArgumentParser()
 
