@@ -33,12 +33,16 @@ def wait_until(ready, process):
         time.sleep(0.005)
 
 
+# wandb names its service here, once a test has imported it: runs of others would be runs of that service.
+FOREIGN = ("PL_", "PYTEST_", "SLURM_", "WANDB_")
+
+
 class Process:
     """A run of main.py in the background, the first of a process group of its own."""
 
     def __init__(self, project, cwd, *argv, **environment):
         self.cwd, self.log = Path(cwd), Path(cwd, f"log{len(list(Path(cwd).glob('log*')))}.txt")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "SLURM_"))}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with self.log.open("w") as log:
             self.popen = popen(

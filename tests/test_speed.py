@@ -8,7 +8,6 @@ MOST_CALLS = 800  # of a training step; Lightning as tutorials write it makes 4,
 
 COUNT = """
 import sys
-from pathlib import Path
 
 from main import parse_args
 from harness.runs.run import open_run
