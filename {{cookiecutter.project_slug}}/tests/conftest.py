@@ -2,6 +2,9 @@ import os
 
 import pytest
 
+# Small nets gain nothing from threads, which slow each other down many times where the cores are busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path, monkeypatch):
