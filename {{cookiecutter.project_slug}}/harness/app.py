@@ -1,7 +1,6 @@
 """Run a program: its command line, errors in one line, exit status, signals, and the printed table."""
 
 import os
-import signal
 import sys
 import traceback
 from argparse import Namespace
@@ -46,12 +45,8 @@ def ends_in_one_line() -> Iterator[None]:
         SystemExit: With status 2 for wrong usage, 1 for other errors, 128 and more after a signal.
     """
     mark_first()
-    try:
-        with signals.handled(follows=was_started_by_first()), errors_in_one_line():
-            yield
-    except Stopped:
-        ignore_signals()  # after the handlers are those of Python again
-        raise
+    with signals.handled(follows=was_started_by_first(), ends=True), errors_in_one_line():
+        yield
 
 
 @contextmanager
@@ -83,13 +78,6 @@ def errors_in_one_line() -> Iterator[None]:
         sys.exit(f"{program()}: error: {error} (this project is installed by: pip install -e .)")
     except OSError as error:  # a full disk, no network, no permission: of the machine, not of the code
         sys.exit(f"{program()}: error: {error}")
-
-
-def ignore_signals() -> None:
-    """Let no further signal interrupt the end of the process."""
-    for name in signals.NAMES:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def program() -> str:

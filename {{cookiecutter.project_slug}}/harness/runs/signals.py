@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.errors import Stopped
@@ -34,13 +36,14 @@ def received() -> int | None:
 
 
 @contextmanager
-def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
+def handled(*, follows: bool = False, ends: bool = False) -> Iterator[Mapping[str, Any]]:
     """Raise Stopped in this context when a signal arrives; ignored signals stay ignored.
 
     Yields the handlers before it by name of the signal. Within another ``handled`` it changes nothing, and yields none.
 
     Args:
         follows: whether to ignore signals unless they wait, since the process that started this one ends it.
+        ends: whether the process ends after a signal; no further one interrupts its end.
     """
     # Python handles signals in the main thread alone.
     if inbox.pid == os.getpid() or threading.current_thread() is not threading.main_thread():
@@ -56,10 +59,18 @@ def handled(*, follows: bool = False) -> Iterator[Mapping[str, Any]]:
     for signum in signums:
         if before[signum] not in (signal.SIG_IGN, None):
             signal.signal(signum, receive)
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(raise_again, hook)
+    restored = before
     try:
         yield {signal.Signals(signum).name: handler for signum, handler in before.items()}
+    except Stopped:
+        if ends:
+            restored = dict.fromkeys(before, signal.SIG_IGN)
+        raise
     finally:
-        for signum, handler in before.items():
+        sys.unraisablehook = hook
+        for signum, handler in restored.items():
             if handler is not None:
                 signal.signal(signum, handler)
         inbox.received, inbox.pid, inbox.follows = None, None, False
@@ -74,17 +85,6 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a program; further signals do not interrupt its end after a first one."""
-    try:
-        main()
-    except Stopped:
-        for name in NAMES:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
-        raise
 
 
 @contextmanager
@@ -123,3 +123,20 @@ def receive(signum: int, frame: Any) -> None:
         raise Stopped(signum)
     if signum == signal.SIGINT and os.getpid() == inbox.pid and not inbox.follows:
         os.write(2, AGAIN.encode())
+
+
+def raise_again(otherwise: Callable[[Any], object], unraisable: Any) -> None:
+    """Send a signal again whose Stopped Python has dropped, as it does in ``__del__`` and in callbacks of weakref."""
+    error = unraisable.exc_value
+    if not isinstance(error, Stopped):
+        otherwise(unraisable)
+        return
+
+    signum = signal.Signals[error.name]
+
+    def send() -> None:
+        if inbox.pid == os.getpid():
+            os.kill(os.getpid(), signum)
+
+    signal.signal(signum, receive)
+    threading.Timer(0.01, send).start()
