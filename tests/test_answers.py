@@ -1,5 +1,6 @@
 """What may be answered: text comes out as it was typed, what cannot work is refused, and nothing is executed."""
 
+import ast
 import json
 import re
 import tempfile
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from lit_template import LONGEST_SLUG, TAKEN, as_slug, complaint
+from lit_template.checks import LONGEST_SLUG, TAKEN, as_slug, complaint
 from tests.conftest import ROOT, TEMPLATE, cookiecutter, tomllib
 
 TEXTS = ("project_name", "description", "author_name", "author_email")
@@ -34,6 +35,9 @@ ORDINARY = [
     "{{ 7 * 7 }} {# gone #} # {% if false %} {% raw %}",
     "{{ cookiecutter.project_name }}",
     "{{cookiecutter.project_slug}}",
+    "{{ cookiecutter.project_name | as_slug }}",
+    "{{ cookiecutter | checked }}",
+    "# {%",
     "harness/sweeps/optuna/claims.py",
     "${HOME} $(id) `id` ; | > < * ? ~ !",
     "%s %(name)s {0} {name}",
@@ -202,6 +206,49 @@ def test_names_of_the_dependencies_are_taken():
     for requirement in needed:
         name = re.match(r"[\w-]+", requirement)[0].lower().replace("-", "_")
         assert name in TAKEN, requirement
+
+
+SPY = """
+from jinja2.ext import Extension
+
+class Spy(Extension):
+    def preprocess(self, source, name, filename=None):
+        with open({log!r}, "a") as log:
+            print((source, name, self.environment.loader is None), file=log)
+        return source.replace("left out", "")
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What an extension of Jinja's sees of a small template, as (source, name, whether there is no loader)."""
+    template, project = tmp_path_factory.mktemp("small"), tmp_path_factory.mktemp("baked")
+    questions = {"word": "a default", "_extensions": ["spy.Spy"]}
+    (template / "cookiecutter.json").write_text(json.dumps(questions))
+    (template / "spy.py").write_text(SPY.format(log=str(template / "seen")))
+    folder = template / "{{cookiecutter.word}}"
+    folder.mkdir()
+    for name in ("file", "left out"):
+        (folder / name).write_text("content")
+    result = cookiecutter("--no-input", "word=typed", home=project, cwd=project, template=template)
+    assert result.returncode == 0, result.stderr
+    return [ast.literal_eval(line) for line in (template / "seen").read_text().splitlines()], project / "typed"
+
+
+def test_cookiecutter_gives_files_a_name_and_answers_and_paths_none(seen):
+    names = {source: name for source, name, _ in seen[0]}
+    assert names == {"typed": None, "{{cookiecutter.word}}": None, "file": None, "left out": None, "content": "file"}
+
+
+def test_cookiecutter_has_no_loader_while_it_asks_and_one_while_it_writes(seen):
+    asks = {source: asks for source, _, asks in seen[0]}
+    assert asks["typed"]
+    assert not asks["file"]
+    assert not asks["content"]
+
+
+def test_cookiecutter_skips_a_file_with_an_empty_path(seen):
+    assert [path.name for path in seen[1].iterdir()] == ["file"]
 
 
 LETTERS = st.characters(exclude_categories=["Cs"])

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lit_template import unchosen
+from lit_template.files import unchosen
 from tests.conftest import ROOT, TEMPLATE, cookiecutter, options, template_files, tomllib
 
 

@@ -90,8 +90,9 @@ def released(template):
         template / "cookiecutter.json", '  "init_git": false,\n', '  "init_git": false,\n  "colour": ["red", "blue"],\n'
     )
     edit(template / "cookiecutter.json", '"_version": "', '"_version": "1.')
-    edit(template / "lit_template.py", "(as_slug, checked, ", "(as_slug, checked, louder, ")
-    edit(template / "lit_template.py", "def toml(", f"{LOUDER}def toml(")
+    answers = template / "lit_template" / "answers.py"
+    edit(answers, "(as_slug, ", "(as_slug, louder, ")
+    edit(answers, "def toml(", f"{LOUDER}def toml(")
     edit(folder / "pyproject.toml", "[tool.lit-template]", f"{PAINT}[tool.lit-template]")
     commit(template, "Two")
     git("tag", "v2", cwd=template)
