@@ -69,14 +69,24 @@ def test_another_minor_release_trains_with_its_own_loops_and_one_line(copy, vers
     require_that_it_trains(run, copy)
 
 
-def test_a_signal_stops_a_run_with_lightnings_own_loops_at_the_end_of_a_batch(copy):
+STOP = """
+import glob, os, signal, threading, time
+
+def stop():
+    while not glob.glob(f"{sys.argv[-1]}/*/checkpoints/last.ckpt"):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=stop, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_a_signal_stops_a_run_with_lightnings_own_loops_at_the_end_of_a_step(copy, batches):
     """And what was saved is what fit resumes."""
-    stop = PRETEND.replace(
-        "runpy.run_path",
-        "import signal, threading, os\n"
-        "threading.Timer(6, os.kill, (os.getpid(), signal.SIGTERM)).start()\nrunpy.run_path",
-    )
-    result = copy.python("-c", stop, "2.7.0", "--enable_progress_bar", "no", "--max_epochs", "100000")
+    stop = PRETEND.replace("runpy.run_path", f"{STOP}runpy.run_path")
+    more = ("--accumulate_grad_batches", str(batches), "--default_root_dir", f"runs-{batches}")
+    result = copy.python("-c", stop, "2.7.0", "--enable_progress_bar", "no", "--max_epochs", "100000", *more)
     assert result.returncode == 143, result.stderr
     saved = re.search(r"--ckpt_path (\S+)", result.stderr.splitlines()[-1])[1]
     again = copy.python("main.py", "--ckpt_path", saved, "--max_time", "00:00:00:05", "--max_epochs", "-1")

@@ -14,6 +14,7 @@ from harness.errors import Stopped
 from harness.runs.processes import ENDS_WITH_PARENT
 
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
+SIGNUMS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 AGAIN = "\nstopping at the end of this batch; Ctrl-C again stops at once\n"
 
 
@@ -52,13 +53,10 @@ def handled(*, follows: bool = False, ends: bool = False) -> Iterator[Mapping[st
     inbox.follows, inbox.pid = follows, os.getpid()
     if os.environ.pop(ENDS_WITH_PARENT, None):
         end_with_parent()
-    signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    before = {signum: signal.getsignal(signum) for signum in signums}
+    before = {signum: signal.getsignal(signum) for signum in SIGNUMS}
     if hasattr(signal, "SIGCHLD"):
         before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)  # see receive
-    for signum in signums:
-        if before[signum] not in (signal.SIG_IGN, None):
-            signal.signal(signum, receive)
+    take()
     hook = sys.unraisablehook
     sys.unraisablehook = partial(raise_again, hook)
     restored = before
@@ -74,6 +72,14 @@ def handled(*, follows: bool = False, ends: bool = False) -> Iterator[Mapping[st
             if handler is not None:
                 signal.signal(signum, handler)
         inbox.received, inbox.pid, inbox.follows = None, None, False
+
+
+def take() -> None:
+    """Put the handlers of this process in place of those that another library has put there; ignored signals stay so."""
+    if inbox.pid == os.getpid():
+        for signum in SIGNUMS:
+            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+                signal.signal(signum, receive)
 
 
 def end_with_parent() -> None:

@@ -40,6 +40,7 @@ class PublicBoundaries(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Call on_restored."""
+        signals.take()  # at SIGTERM Lightning's handler ends the run with status 0, and saves nothing
         self.waiting.enter_context(signals.waiting())
         call_hook(trainer, "on_restored")
 
