@@ -4,8 +4,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
+
+from tests.warm import is_warm, server
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,8 +22,13 @@ ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
 
-def popen(command, **kwargs):
-    """Start a process that takes signals, also where the tests ignore them, as in the background of a script."""
+def popen(command, *, cold=False, **kwargs):
+    """Start a process that takes signals, also where the tests ignore them, as in the background of a script.
+
+    A script starts where Lightning is imported; with ``cold`` by Python from the beginning.
+    """
+    if not cold and kwargs.get("env") and is_warm(command, kwargs["env"], **kwargs):
+        return server.start(command, **kwargs)
     ignored = [each for each in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_IGN]
     try:
         for signum in ignored:
@@ -29,6 +37,20 @@ def popen(command, **kwargs):
     finally:
         for signum in ignored:
             signal.signal(signum, signal.SIG_IGN)
+
+
+def run(command, *, timeout=600, cold=False, **kwargs):
+    """Run a process to its end; return its status and output as ``subprocess.run`` does."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        process = popen(command, cold=cold, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **kwargs)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, status, out.read(), err.read())
 
 
 def missing_server(reason):
@@ -45,7 +67,7 @@ class Project:
     def files(self):
         return {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()}
 
-    def python(self, *argv, cwd=None, timeout=600, **environment):
+    def python(self, *argv, cwd=None, timeout=600, cold=False, **environment):
         """Run Python on ``argv`` in the project; ``main.py`` and such stand for its own files."""
         argv = [
             str(self.path / word) if word.endswith(".py") and (self.path / word).exists() else word for word in argv
@@ -55,14 +77,7 @@ class Project:
         }
         # Two tests run at a time on few cores, and a project imported from must not fill with caches.
         clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(
-            [sys.executable, *argv],
-            cwd=cwd or self.path,
-            env=clean | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return run([sys.executable, *argv], cwd=cwd or self.path, env=clean | environment, timeout=timeout, cold=cold)
 
     def run(self, *argv, **kwargs):
         """Run main.py, which must succeed; return its table."""
@@ -81,6 +96,12 @@ def bake(cookies_session):
         return Project(result.project_path)
 
     return bake_project
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory):
+    """A folder in which mypy finds the types of torch and others again, which it reads for half a minute."""
+    return str(tmp_path_factory.mktemp("mypy"))
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ STUBS = ["models/my_model.py", "data/my_data.py", "data/digits.py", "data/digits
 
 
 @pytest.mark.parametrize("gone", [pytest.param(EXAMPLES, marks=pytest.mark.slow), EXAMPLES + STUBS])
-def test_removing_the_examples_is_deleting_their_files(bake, gone):
+def test_removing_the_examples_is_deleting_their_files(bake, mypy_cache, gone):
     project = bake(project_slug="without")
     for kind in ("model", "data"):
         assert project.python("main.py", "new", kind, "mine").returncode == 0
@@ -75,7 +75,7 @@ def test_removing_the_examples_is_deleting_their_files(bake, gone):
         (project.path / name).unlink()
     table = project.run("--model_name", "mine", "--data_name", "mine", "--max_epochs", "2")
     assert float(table["test_accuracy"]) > 0.9
-    for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q"]):
+    for command in (["ruff", "check", "."], ["mypy", "--cache-dir", mypy_cache], ["pytest", "-q"]):
         result = project.python("-m", *command)
         assert result.returncode == 0, result.stdout + result.stderr
 

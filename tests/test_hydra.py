@@ -176,7 +176,7 @@ def require_true_rows(folder):
         assert json.loads((folder / row["job"] / "metrics.json").read_text())["val_loss"] == float(row["val_loss"])
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [(), pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["basic", "joblib"])
 def test_other_overrides_in_a_used_directory_are_refused_and_change_nothing(project, tmp_path, launcher):
     argv = ["-m", *SHORT, "hydra.sweep.dir=many", *launcher]
     hydra(project, *argv, "seed=1,2,3,4", cwd=tmp_path)
@@ -216,7 +216,7 @@ class Silent(BasicSweeper):
 """
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [(), pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["basic", "joblib"])
 def test_where_a_sweeper_does_not_tell_its_jobs_beforehand_rows_stay_true(project, tmp_path, launcher):
     (project.path / "harness/sweeps/hydra/plugins/hydra_plugins/silent.py").write_text(SILENT)
     argv = ["-m", *SHORT, "hydra.sweep.dir=many", "hydra.sweeper._target_=hydra_plugins.silent.Silent", *launcher]

@@ -12,12 +12,6 @@ import pytest
 from tests.conftest import ROOT, TEMPLATE, Project, template_files, tomllib
 
 
-@pytest.fixture(scope="session")
-def mypy_cache(tmp_path_factory):
-    """A folder in which mypy finds the types of torch and others again, which it reads for half a minute."""
-    return str(tmp_path_factory.mktemp("mypy"))
-
-
 @pytest.mark.parametrize(
     ("examples", "sweeps", "license_name"),
     [

@@ -40,7 +40,7 @@ FOREIGN = ("PL_", "PYTEST_", "SLURM_", "WANDB_")
 class Process:
     """A run of main.py in the background, the first of a process group of its own."""
 
-    def __init__(self, project, cwd, *argv, **environment):
+    def __init__(self, project, cwd, *argv, cold=False, **environment):
         self.cwd, self.log = Path(cwd), Path(cwd, f"log{len(list(Path(cwd).glob('log*')))}.txt")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -52,6 +52,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                cold=cold,
             )
 
     def wait_for_checkpoint(self, newer_than=0.0):
@@ -224,7 +225,7 @@ def test_a_process_of_these_tests_takes_signals_that_the_tests_ignore():
 
 
 def test_a_signal_before_training_stops_at_once(start, tmp_path):
-    process = start(*MNIST)
+    process = start(*MNIST, cold=True)
     maps = Path(f"/proc/{process.popen.pid}/maps")
     wait_until(lambda: "libtorch" in maps.read_text(), process)  # torch is being imported
     assert process.kill(signal.SIGINT, group=True) == 130

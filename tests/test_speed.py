@@ -77,7 +77,7 @@ UNUSED = {"sklearn", "tensorboard", "wandb", "optuna", "hydra", "plotly", "sqlal
 def test_a_run_loads_no_package_that_it_does_not_use(bake, tmp_path, sweeps):
     project = bake(sweeps=sweeps)
     (project.path / "models" / "started.py").write_text(STARTED)
-    result = project.python("main.py", "--model_name", "started", "--default_root_dir", str(tmp_path))
+    result = project.python("main.py", "--model_name", "started", "--default_root_dir", str(tmp_path), cold=True)
     loaded = next(line.split() for line in result.stdout.splitlines() if line.startswith("modules"))
     assert {"torch", "pytorch_lightning"} <= set(loaded), result.stderr
     assert not UNUSED & {name.split(".")[0] for name in loaded}

@@ -18,6 +18,7 @@ from sweep_program import read as read_command_line
 
 from harness import found as modules
 from harness.sweeps.optuna.definition import UNCOUNTED
+from tests.conftest import run
 
 MODEL = ("--model_name", "my_model")
 FIXED = ("fixed", "method", "stop")
@@ -227,10 +228,9 @@ def test_a_word_is_completed(tmp_path, line, expected):
     assert [word.strip() for word in answer.read_text().split("\v") if word] == expected
 
 
-def python(*argv):
+def python(*argv, cold=False):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *argv]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return run([sys.executable, *argv], cwd=Path.cwd(), env=environment, cold=cold)
 
 
 def test_help_and_mistakes_import_neither_torch_nor_optuna():
@@ -241,7 +241,7 @@ def test_help_and_mistakes_import_neither_torch_nor_optuna():
         "except SystemExit: print([name for name in ('torch', 'optuna', 'matplotlib') if name in sys.modules])"
     )
     for words in (["--help"], ["--nonsense", "3"], ["--sampler", "best"]):
-        result = python("-c", script, *MODEL, *words)
+        result = python("-c", script, *MODEL, *words, cold=True)
         assert result.stdout.splitlines()[-1] == "[]", result.stderr
     assert "--n_trials" in python("-c", script, "--help").stdout
 

@@ -75,7 +75,7 @@ def handled(*, follows: bool = False, ends: bool = False) -> Iterator[Mapping[st
 
 
 def take() -> None:
-    """Put the handlers of this process in place of those that another library has put there; ignored signals stay so."""
+    """Put the handlers of this process in place of those of other libraries; ignored signals stay ignored."""
     if inbox.pid == os.getpid():
         for signum in SIGNUMS:
             if signal.getsignal(signum) not in (signal.SIG_IGN, None):
