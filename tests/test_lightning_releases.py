@@ -30,7 +30,7 @@ from argparse import ArgumentParser
 import trainer_args
 from trainer_args import Trainer
 parser = Trainer.add_argparse_args(ArgumentParser(), use_argument_group=False)
-flags = {flag.name: [trainer_args._describe(flag.kinds), flag.help] for flag in trainer_args._flags(Trainer)}
+flags = {flag.name: [trainer_args.describe(flag.kinds), flag.help] for flag in trainer_args._flags(Trainer)}
 lines = json.loads(sys.argv[1])
 values = [getattr(parser.parse_args(line.split()), name) for line, name in lines]
 heavy = {"torch", "pytorch_lightning", "lightning", "lightning_fabric"} & set(sys.modules)

@@ -24,7 +24,7 @@ FLOORS = [
     ["models"],
     ["data"],
     ["harness.batches", "harness.data", "harness.optimizers"],
-    ["harness.config_files", "harness.data_flags", "harness.files", "harness.words"],
+    ["harness.config_files", "harness.data_flags", "harness.files", "harness.signature", "harness.words"],
     ["harness.errors", "harness.flags", "harness.trainer_args"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -197,7 +197,7 @@ def test_an_older_python_is_told_that_it_is_too_old(script):
     pretend += "sys.argv = sys.argv[1:]; code = compile(open(sys.argv[0]).read(), sys.argv[0], 'exec')\n"
     pretend += "try: exec(code, {'__name__': '__main__'})\n"
     pretend += "finally: print(sorted({'hydra', 'numpy', 'optuna', 'torch', 'yaml'} & sys.modules.keys()))"
-    result = Project(TEMPLATE).python("-c", pretend, script, cwd=TEMPLATE)
+    result = Project(TEMPLATE).python("-c", pretend, script, cwd=TEMPLATE, cold=True)
     assert result.stdout in ("[]\n", "['hydra', 'yaml']\n")  # Hydra itself runs on older ones
     assert (result.returncode, result.stderr) == (1, f"{script}: error: needs Python 3.10 or newer, this is 3.9.18\n")
 
@@ -212,5 +212,5 @@ def test_only_the_chosen_modules_are_imported(project):
     script += "print(sorted(name for name in sys.modules if name.startswith(('models.', 'data.', 'torch'))))\n"
     script += "from harness.found import MODELS; MODELS.load('my_model')\n"
     script += "print(sorted(name for name in sys.modules if name.startswith(('models.', 'data.'))))"
-    result = project.python("-c", script)
+    result = project.python("-c", script, cold=True)
     assert result.stdout.splitlines() == ["[]", "['models.my_model']"], result.stderr

@@ -300,8 +300,7 @@ def test_without_a_monitor_a_run_says_what_can_be_monitored(is_over, monkeypatch
 
 def test_hyperparameters_that_become_text_are_named(root, capsys):
     text = MY_MODEL
-    text = text.replace("class MyModel", "@dataclass\nclass Config:\n    width: int = 3\n\n\nclass MyModel")
-    text = text.replace("import pytorch_lightning", "from dataclasses import dataclass\nimport pytorch_lightning")
+    text = text.replace("class MyModel", "class Config:\n    width: int = 3\n\n\nclass MyModel")
     before, after = text.split("self.save_hyperparameters(hparams)")
     text = f"{before}self.save_hyperparameters(dict(vars(hparams), config=Config())){after}"
     (root / "models" / "with_config.py").write_text(text)

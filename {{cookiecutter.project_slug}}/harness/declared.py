@@ -1,8 +1,9 @@
 """The flags of a model or data module, read from its file without importing torch, where that is possible.
 
 The hook ``add_model_specific_args`` (or ``add_data_specific_args``) runs alone, with what the file defines by plain
-statements and imports from the standard library and from this harness. A hook that needs more, such as a name from
-torch or a base class in another file, raises, and ``harness.found`` imports the file instead.
+statements and imports from the standard library and from this harness; without a hook, the signature of ``__init__``
+is read. What needs more, such as a name from torch or a base class in another file, raises, and ``harness.found``
+imports the file instead.
 """
 
 import ast
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data_flags import DataFlags
+from harness.trainer_args import is_enum
 
 HOOKS = ("add_model_specific_args", "add_data_specific_args")
 CONSTANTS = ("data_name", "monitor", "monitor_mode")
@@ -36,10 +38,14 @@ def read_declaration(path: Path, module: str) -> Any:
     inherited = tuple({BASES[word] for word in base_words(node)})
     scope: dict[str, Any] = {"__name__": module, "__file__": str(path), "InMemoryData": DataFlags}
     for statement in tree.body:
-        run_if_light(statement, scope)
+        if statement is not node:
+            run_if_light(statement, scope)
     own = [each for each in node.body if is_declaration(each)]
+    if not any(bound_names(each) & {*HOOKS} for each in own) and inherited == (object,):
+        own += [signature_alone(each) for each in node.body if "__init__" in bound_names(each)]
     run([ast.ClassDef("Declared", [], [], [*own, ast.Pass()], [])], scope)
-    members = {name: value for name, value in vars(scope["Declared"]).items() if not name.startswith("__")}
+    members = {name: value for name, value in vars(scope["Declared"]).items() if is_member(name)}
+    members["__doc__"] = ast.get_docstring(node)
     if any("train_dataloader" in bound_names(each) for each in node.body):
         members["train_dataloader"] = None
     return type(node.name, inherited, {**members, "__module__": module})
@@ -71,19 +77,38 @@ def is_declaration(statement: ast.stmt) -> bool:
     return bool(bound_names(statement) & {*HOOKS, *CONSTANTS, "search_space"})
 
 
+def signature_alone(function: Any) -> ast.FunctionDef:
+    """Return ``__init__`` with its parameters and docstring, and without what it does.
+
+    Raises:
+        LookupError: If it is no plain function.
+    """
+    if not isinstance(function, ast.FunctionDef) or function.decorator_list:
+        raise LookupError("the parameters of __init__ can only be told by importing the file")
+    docstring: list[ast.stmt] = [ast.Expr(ast.Constant(ast.get_docstring(function) or ""))]
+    return ast.FunctionDef("__init__", function.args, docstring, [], None, None)
+
+
+def is_member(name: str) -> bool:
+    """Return whether a name of a class is one that the harness reads."""
+    return name == "__init__" or not name.startswith("__")
+
+
 def run_if_light(statement: ast.stmt, scope: dict[str, Any]) -> None:
     """Run a statement of a file, or remove the names that it binds from ``scope`` if it needs heavy imports.
 
     Raises:
         LookupError: If the names that it binds are not known.
     """
-    plain = isinstance(statement, ast.Assign | ast.AnnAssign | ast.FunctionDef)
+    plain = isinstance(statement, ast.Assign | ast.AnnAssign | ast.FunctionDef | ast.ClassDef)
     if plain or is_light_import(statement):
         try:
             run([statement], scope)
         except Exception:  # a name of a heavy import; the statement's own errors show when the file is imported
             plain = False
         else:
+            plain = not (isinstance(statement, ast.ClassDef) and is_enum(scope[statement.name]))
+        if plain:  # the members of an enum are compared by identity: they must be those of the imported file
             return
     names = bound_names(statement)
     if "*" in names:

@@ -4,6 +4,7 @@ import inspect
 import re
 from argparse import ArgumentError, ArgumentParser, Namespace
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
@@ -12,6 +13,7 @@ from typing import Any
 
 from harness.declared import HOOKS, leading, read_declaration
 from harness.errors import ModelError, Stopped, UsageError
+from harness.signature import EMPTY, add_signature_args, call_arguments, parameters, parts, takes_namespace
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,10 +31,10 @@ class Declared:
     declaration: Any
 
     def add_args(self, parent_parser: ArgumentParser) -> ArgumentParser:
-        """Return ``parent_parser``, or a child of it, with the flags of the hook.
+        """Return ``parent_parser``, or a child of it, with the flags of the hook, or without one of the signature.
 
         Raises:
-            UsageError: If the hook declares a flag that the parser already has.
+            UsageError: If a flag is declared that the parser already has.
         """
         before = {id(action) for action in parent_parser._actions}
         owners = {
@@ -40,24 +42,20 @@ class Declared:
             for action in parent_parser._actions
             for flag in action.option_strings
         }
-        parser = parent_parser
-        for hook in HOOKS:
-            if hasattr(self.declaration, hook):
-                try:
-                    parser = getattr(self.declaration, hook)(parent_parser)
-                except ArgumentError as error:
-                    flag = re.sub(".*: ", "", error.message or "").split(",")[0]
-                    owner = owners.get(flag, "the command line")
-                    raise UsageError(
-                        f"{self.file} declares {flag}, which {owner} has already: choose another name"
-                    ) from error
-                break
+        hooks = [getattr(self.declaration, hook) for hook in HOOKS if hasattr(self.declaration, hook)]
+        add_own_args: Any = hooks[0] if hooks else partial(add_signature_args, self.declaration)
+        try:
+            parser = add_own_args(parent_parser)
+        except ArgumentError as error:
+            flag = re.sub(".*: ", "", error.message or "").split(",")[0]
+            owner = owners.get(flag, "the command line")
+            raise UsageError(f"{self.file} declares {flag}, which {owner} has already: choose another name") from error
         # A hook may return a new parser, which has the flags of its parents, but not their texts.
         parser.usage = parser.usage or parent_parser.usage
         parser.description = parser.description or parent_parser.description
         for action in parser._actions:
-            if id(action) not in before:
-                action.owner = self.file  # type: ignore[attr-defined]
+            if id(action) not in before or getattr(action, "shared", False):
+                action.owner = self.file
         return parser
 
     add_model_specific_args = add_args
@@ -82,7 +80,7 @@ class Declared:
         return name
 
     def own_args(self, args: Namespace) -> Namespace:
-        """Return the hyperparameters: the part of ``args`` that the hook declares."""
+        """Return the hyperparameters: the part of ``args`` that the model or data module declares."""
         own = self.add_args(ArgumentParser(add_help=False))
         return Namespace(**{action.dest: getattr(args, action.dest) for action in own._actions if action.dest in args})
 
@@ -173,7 +171,7 @@ class Folder:
         """Return the model or data module of a file, built from its part of ``args``.
 
         As on the old Lightning page, ``__init__(self, hparams)`` receives the flags as a Namespace; one with other
-        parameters, such as ``__init__(self, width=64)``, receives them by name.
+        parameters, such as ``__init__(self, width=64)``, receives them by name, also those that are a dataclass.
 
         Raises:
             UsageError: If the file cannot be used, or no flag gives a parameter.
@@ -185,10 +183,10 @@ class Folder:
         if by_name and (lacking := parameters_without_flags(module_class, own)):
             raise UsageError(
                 f"{file}: __init__ takes {' and '.join(lacking)}, and no flag gives it: declare --{lacking[0]} in "
-                f"{self.hook}, or give it a default; a first parameter called hparams gets all flags at once"
+                f"{self.hook}, or give it a default or a plain type; a first parameter called hparams gets all flags"
             )
         try:
-            return module_class(**vars(own)) if by_name else module_class(own)
+            return module_class(**call_arguments(module_class, own)) if by_name else module_class(own)
         except (Stopped, UsageError):
             raise
         except Exception as error:
@@ -231,17 +229,16 @@ def takes_keywords(module_class: Any, own: Namespace) -> bool:
         return True
     if first.kind is first.VAR_POSITIONAL:  # a class without an __init__ of its own
         return not vars(own)
-    return first.name not in ("hparams", "args") and "Namespace" not in str(first.annotation)
+    return not takes_namespace(module_class)
 
 
 def parameters_without_flags(module_class: Any, own: Namespace) -> list[str]:
     """Return the parameters of a class that have neither a default nor a flag of their name."""
     return [
-        parameter.name
-        for parameter in inspect.signature(module_class).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and parameter.default is parameter.empty
-        and parameter.name not in own
+        each.name
+        for parameter in parameters(module_class)
+        for each in parts(parameter)
+        if each.default is EMPTY and each.name not in own
     ]
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
+from enum import Enum
 from functools import cache, partial
 from importlib.util import find_spec
 from math import isfinite
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PLAIN_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "timedelta": timedelta}
-TYPE_NAMES = {bool: "yes|no", int: "int", float: "float", str: "text", list: "int,int,...", None: "none"}
+TYPE_NAMES = {bool: "yes|no", int: "int", float: "float", str: "text", Path: "path", list: "int,int,...", None: "none"}
 YES, NO = ("y", "yes", "t", "true", "on"), ("n", "no", "f", "false", "off")
 MOST_SHOWN = 9  # values of a flag that help lists; an error lists all
 DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")  # days:hours:minutes:seconds, the text form of a timedelta
@@ -142,11 +143,11 @@ class TrainerFlag(Action):
     """
 
     def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
-        self.environment, self.words = environment, _words(kinds)
-        convert = partial(_convert, kinds)
-        convert.__name__ = _describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
-        metavar = _describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))
-        super().__init__(*args, **{"type": convert, "metavar": metavar, **kwargs})
+        self.environment, self.words = environment, listed(kinds)
+        value = partial(convert, kinds)
+        value.__name__ = describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
+        metavar = describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))
+        super().__init__(*args, **{"type": value, "metavar": metavar, **kwargs})
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the environment replaces the default."""
@@ -248,7 +249,7 @@ def match_env_arguments() -> Namespace:
         variable = f"PL_TRAINER_{name.upper()}"
         if os.environ.get(variable):
             try:
-                values[name] = _convert(kinds, os.environ[variable])
+                values[name] = convert(kinds, os.environ[variable])
             except ArgumentTypeError as error:
                 raise ValueError(f"environment variable {variable}: {error}") from None
     return Namespace(**values)
@@ -267,7 +268,7 @@ def in_names_of_today(flags: Mapping[str, Any]) -> dict[str, Any]:
         today["accelerator"] = defaults["accelerator"]
     for name, former in renamed.items():
         value = flags.get(name)
-        value = _convert(former.kinds, value) if value and isinstance(value, str) else value
+        value = convert(former.kinds, value) if value and isinstance(value, str) else value
         says_nothing = value in (None, "", []) or (value == 0 and not isinstance(value, bool) and name != "gpus")
         if former.today is None or says_nothing:
             continue
@@ -540,7 +541,7 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _convert(kinds: Sequence[Any], text: str) -> Any:
+def convert(kinds: Sequence[Any], text: str) -> Any:
     """Return ``text`` converted to the narrowest of ``kinds`` that accepts it."""
     word = text.strip().lower()
     if None in kinds and word in ("none", "null"):
@@ -554,6 +555,9 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
             return word
         if isinstance(literal, Several) and set(word.removesuffix(",").split(",")) <= set(literal):
             return word.removesuffix(",")
+    for member in (each for kind in kinds if is_enum(kind) for each in kind):
+        if text in (member.name, str(member.value)):
+            return member
     if bool in kinds and word in (*YES, *NO):
         return word in YES
     if bool in kinds and int not in kinds and word in ("0", "1"):
@@ -564,9 +568,11 @@ def _convert(kinds: Sequence[Any], text: str) -> Any:
         return [int(item) for item in re.findall(r"\d+", word)]
     if str in kinds and (timedelta not in kinds or DURATION.fullmatch(word)):
         return text
-    near = get_close_matches(word, _words(kinds), n=1)
+    if Path in kinds:
+        return Path(text)
+    near = get_close_matches(word, listed(kinds), n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
-    raise ArgumentTypeError(f"{text!r} is not what it takes: {_describe(kinds)}{meant}")
+    raise ArgumentTypeError(f"{text!r} is not what it takes: {describe(kinds)}{meant}")
 
 
 def _left(strategy: str) -> str:
@@ -577,7 +583,7 @@ def _left(strategy: str) -> str:
 def _takes(kinds: Sequence[Any], value: Any) -> bool:
     """Return whether a flag of these kinds can have a value."""
     try:
-        return _convert(kinds, _text(value)) == value
+        return convert(kinds, _text(value)) == value
     except ArgumentTypeError:
         return False
 
@@ -597,7 +603,7 @@ def _numbers(kinds: Sequence[Any], word: str) -> Iterator[int | float]:
             yield int(number)
 
 
-def _describe(kinds: Sequence[Any]) -> str:
+def describe(kinds: Sequence[Any]) -> str:
     """Return the values of a flag for help and errors, such as ``int|float|none``."""
     names = dict(TYPE_NAMES)
     if timedelta in kinds:  # the only text that such a flag accepts
@@ -605,17 +611,24 @@ def _describe(kinds: Sequence[Any]) -> str:
     texts = [
         ",".join(kind) if isinstance(kind, Several) else names.get(kind, str(kind))
         for kind in kinds
-        if kind is not timedelta and not isinstance(kind, Formerly)
+        if kind is not timedelta and not isinstance(kind, Formerly) and not is_enum(kind)
     ]
+    texts += [member.name for kind in kinds if is_enum(kind) for member in kind]
     return "|".join(dict.fromkeys(texts))
 
 
-def _words(kinds: Sequence[Any]) -> list[str]:
+def listed(kinds: Sequence[Any]) -> list[str]:
     """Return the values of a flag that can be listed."""
     words = ["yes", "no"] * (bool in kinds)
     for kind in kinds:
         words += kind if isinstance(kind, Several) else [str(kind).lower()] * (not isinstance(kind, type | Formerly))
+        words += [member.name for member in kind] if is_enum(kind) else []
     return words
+
+
+def is_enum(kind: Any) -> bool:
+    """Return whether a type is an enum."""
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _lightning() -> str:
@@ -640,7 +653,7 @@ def _parameters(cls: Any) -> tuple[Parameter, ...]:
     """Return the parameters of a class in its order; those of Trainer are read without importing it."""
     if cls is Trainer:
         return tuple(_parameters_in_source(f"{_lightning()}.trainer.trainer"))
-    texts = _docstring_args(cls.__doc__ or "") | _docstring_args(cls.__init__.__doc__ or "")
+    texts = docstring_args(cls.__doc__ or "") | docstring_args(cls.__init__.__doc__ or "")
     return tuple(
         Parameter(
             name,
@@ -666,7 +679,7 @@ def _parameters_in_source(module: str) -> Iterator[Parameter]:
     """Yield the parameters of ``Trainer.__init__`` from the source of its module."""
     trainer = next(node for node in _body(module) if isinstance(node, ast.ClassDef) and node.name == "Trainer")
     init = next(node for node in trainer.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    texts = _docstring_args(ast.get_docstring(init) or "")
+    texts = docstring_args(ast.get_docstring(init) or "")
     names = {parameter: _names(parameter, module) for parameter in NAMES}
     formerly = {"accelerator": Formerly([*names["strategy"], "ddp_cpu", *LEFT]), "strategy": Formerly(LEFT)}
     for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
@@ -754,7 +767,7 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _docstring_args(docstring: str) -> dict[str, str]:
+def docstring_args(docstring: str) -> dict[str, str]:
     """Return the entries of a Google-style ``Args:`` section, each on one line, without markup and default."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
     if section is None:

@@ -5,6 +5,7 @@ from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, HelpFormat
 from collections.abc import Callable
 from copy import copy
 from difflib import get_close_matches
+from enum import Enum
 from typing import Any, NoReturn
 
 from harness.cli.habits import meant_by
@@ -94,6 +95,15 @@ def is_rare(action: Action) -> bool:
     return getattr(action, "rare", False)
 
 
+def shown(value: Any) -> str:
+    """Return a default as it is typed."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple | set):
+        return " ".join(map(shown, value)) or "none"
+    return value.name if isinstance(value, Enum) else str(value)
+
+
 class HelpAll(Action):
     """Print the help of every flag and exit."""
 
@@ -115,7 +125,7 @@ class Formatter(HelpFormatter):
         """Add a flag; one without a text shows its default."""
         if action.help is None and action.default is not None:
             action = copy(action)
-            action.help = "(default: %(default)s)"
+            action.help = f"(default: {shown(action.default)})".replace("%", "%%")
         super().add_argument(action)
 
     def _metavar_formatter(self, action: Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
@@ -131,9 +141,8 @@ class Formatter(HelpFormatter):
         text = action.help or ""
         if not self.everything:
             text = getattr(action, "brief", None) or re.split(r"(?<=[a-z`)])\. ", text)[0].rstrip(".")
-        if action.default not in (None, SUPPRESS) and "%(default)" not in text:
-            switch = {True: "yes", False: "no"} if isinstance(action.default, bool) else {}
-            text += f" (default: {switch.get(action.default, action.default)})".replace("%", "%%")
+        if action.default not in (None, SUPPRESS) and "(default: " not in text and "%(default)" not in text:
+            text += f" (default: {shown(action.default)})".replace("%", "%%")
         try:
             return text % {**vars(action), "prog": self._prog}
         except (TypeError, ValueError, KeyError):  # a plain per cent sign

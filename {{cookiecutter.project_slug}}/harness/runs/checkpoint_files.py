@@ -6,6 +6,7 @@ import re
 import stat
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
@@ -106,6 +107,8 @@ def plain_values(value: Any) -> Any:
     """Return a value with all its parts as types that safe loading accepts."""
     if is_plain(value):
         return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain_values(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: plain_values(item) for key, item in value.items()}
     if type(value) in (list, tuple, set):

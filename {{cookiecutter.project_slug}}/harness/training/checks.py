@@ -1,6 +1,7 @@
 """Checks of a run before training."""
 
 from argparse import Namespace
+from dataclasses import is_dataclass
 from typing import Any
 
 from pytorch_lightning.utilities.model_helpers import is_overridden
@@ -33,7 +34,7 @@ def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
     """Print a notice of hyperparameters that checkpoints store as text, without a flag that converts it."""
     own = vars(Declared(file, type(module)).own_args(args))
     for key, value in module.hparams.items():
-        if not is_plain(value) and key not in own:
+        if not is_plain(value) and not is_dataclass(value) and key not in own:
             notice(
                 f"{file}: checkpoints hold the hyperparameter {key} as text, since {type(value).__name__} is no plain "
                 f"type: save plain values of it, or leave it out with save_hyperparameters(ignore=[{key!r}])"
