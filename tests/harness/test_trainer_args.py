@@ -564,7 +564,7 @@ def test_the_parser_keeps_what_it_knew():
 def test_per_cent_signs_are_safe(monkeypatch, capsys):
     parameters = [
         trainer_args.Parameter(
-            "share", (float,), 0.1, docstring_args("Text.\n\nArgs:\n    share: 10 % of it.")["share"]
+            "share", (float,), 0.1, trainer_args.docstring_args("Text.\n\nArgs:\n    share: 10 % of it.")["share"]
         )
     ]
     monkeypatch.setattr(trainer_args, "_flags", lambda cls: parameters)
