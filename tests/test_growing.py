@@ -32,7 +32,7 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     printed = follow(project)
     expected = printed.pop("expected")
     *good, wrong = printed.items()
-    assert len(good) == (10 if sweeps == "none" else 11), good
+    assert len(good) == (12 if sweeps == "none" else 13), good
     for line, result in good:
         assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
     assert wrong[1].returncode == 1
@@ -49,7 +49,8 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     # No other file was touched.
     assert {name: (project.path / name).read_bytes() for name in before} == before
     new = {name for name in project.files() - before.keys() if not name.startswith((".pytest_cache", "runs", "sweeps"))}
-    assert new == {"models/conv_net.py", "data/shapes.py", "data/moved_shapes.py"}
+    of_models = {"models/conv_net.py", "models/next_letter.py"}
+    assert new == {*of_models, "data/shapes.py", "data/moved_shapes.py", "data/letters.py"}
     assert completed(project, "--model_name conv") == ["conv_net"]
     assert "--channels" in completed(project, "--model_name conv_net --chan")
 

@@ -67,6 +67,26 @@ def test_another_minor_release_trains_with_its_own_loops_and_one_line(copy):
     assert run("--max_epochs", "1", *SHORT, version="2.6.99").returncode == 0
 
 
+@pytest.mark.parametrize("model", ["mnist", "gan", "my_model"])
+def test_plain_trains_every_example_with_lightnings_own_loops(copy, model):
+    watched = f"""
+from models.{model} import *
+Base = [each for each in vars().values() if isinstance(each, type) and each.__module__ == "models.{model}"][-1]
+class Watched(Base):
+    def on_train_start(self):
+        print("loops", type(self.trainer.fit_loop).__module__.split(".")[0])
+"""
+    (copy.path / "models" / "watched.py").write_text(watched)
+    for words, loops in ((["--plain"], "pytorch_lightning"), ([], "harness")):
+        result = copy.python("main.py", "--model_name", "watched", "--max_epochs", "1", *SHORT, *words)
+        assert table(result)["loops"] == loops
+        assert "own loops" not in result.stderr
+    plain = sorted(copy.path.glob("runs/*"))[0]
+    assert (plain / "checkpoints" / "last.ckpt").exists()
+    again = copy.python("main.py", "--ckpt_path", f"{plain}/checkpoints/last.ckpt", "--max_epochs", "2", *SHORT)
+    assert table(again)["loops"] == "pytorch_lightning"  # a run stays what it was
+
+
 STOP = """
 import glob, os, signal, threading, time
 

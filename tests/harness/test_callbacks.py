@@ -9,6 +9,9 @@ import torch
 from lightning_utilities.core.imports import RequirementCache
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from harness.errors import UsageError
 from harness.runs.run import open_run
@@ -33,7 +36,7 @@ SHORT = [
 def run(*argv, callbacks=()):
     """Return the rows of metrics.csv of a short run."""
     shutil.rmtree("run", ignore_errors=True)
-    train(parse_args([*SHORT, *argv]), Path("run"), callbacks)
+    train(parse_args([*SHORT, *argv]), Path("run"), callbacks=callbacks)
     with Path("run/metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
@@ -296,3 +299,21 @@ def test_without_validation_what_monitors_it_is_named(no_validation, monkeypatch
 def test_validation_turned_off_is_told(capsys):
     run("--max_epochs", "1", "--limit_val_batches", "0")
     assert "and validation is turned off by --limit_val_batches 0" in capsys.readouterr().err
+
+
+def test_arguments_of_the_trainer_may_be_handed_in(tmp_path):
+    """Callbacks and plugins are added to those of the flags; others take the place of the flag."""
+
+    class Watch(Callback):
+        def on_fit_end(self, trainer, pl_module):
+            self.trainer = trainer
+
+    watch, logger = Watch(), CSVLogger(tmp_path, name="mine")
+    strategy, plugin = SingleDeviceStrategy("cpu"), LightningEnvironment()
+    args = parse_args([*SHORT, "--max_epochs", "1"])
+    train(args, Path("run"), callbacks=[watch], logger=logger, strategy=strategy, plugins=[plugin], max_epochs=2)
+    trainer = watch.trainer
+    assert (trainer.logger, trainer.strategy, trainer.current_epoch) == (logger, strategy, 2)
+    assert Path("run/checkpoints/last.ckpt").exists()
+    assert "config" in torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert not Path("run/metrics.csv").exists()

@@ -179,10 +179,110 @@ def test_a_check_that_does_not_apply_is_skipped_with_a_reason(promises_of, name,
         promise.require()
 
 
-def test_a_check_uses_no_network(promises_of):
-    look_up = "import socket; socket.getaddrinfo('example.com', 80)\n        return loss"
-    with pytest.raises(BrokenPromiseError, match=r"checks use no network, and example\.com is asked for"):
+# How a library may ask for the network, and what it may make of the error.
+DOWNLOADS = {
+    "socket": "import socket; socket.create_connection(('example.com', 80))",
+    "urllib": "from urllib.request import urlopen; urlopen('https://example.com/data.zip')",
+    "own_error": "import socket\n        try: socket.getaddrinfo('example.com', 80)\n"
+    "        except OSError as error: raise RuntimeError('Error downloading') from error",
+    "hidden_error": "import socket\n        try: socket.getaddrinfo('example.com', 80)\n"
+    "        except OSError: raise FileNotFoundError('data.zip') from None",
+}
+
+
+@pytest.mark.parametrize("library", DOWNLOADS)
+def test_what_needs_the_network_is_skipped_whatever_raises(promises_of, library):
+    look_up = f"{DOWNLOADS[library]}\n        return loss"
+    with pytest.raises(SkipTest, match=r"it needs example\.com, and checks use no network"):
         promises_of("online", SOUND.replace("return loss", look_up))["one_batch_fits"].require()
+
+
+def test_a_relative_path_is_one_of_the_project(promises_of, root, tmp_path, monkeypatch):
+    (root / "files").mkdir()
+    (root / "files" / "scale.txt").write_text("1.0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = SOUND.replace("return loss", "return loss * float(open('files/scale.txt').read())")
+    for promise in promises_of("reads_a_file", text).values():
+        promise.require()
+    assert sorted(path.name for path in root.iterdir()) == ["data", "elsewhere", "files", "models"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["runs"]
+
+
+def test_a_class_leaves_out_a_check_with_its_reason(promises_of):
+    unchecked = '    unchecked = {"the_loss_of_one_batch_falls": "a reward rises"}\n    monitor'
+    text = SOUND.replace("    monitor", unchecked, 1).replace("return loss", "return -loss")
+    found = promises_of("rewarded", text)
+    with pytest.raises(SkipTest, match=r"models/rewarded\.py leaves it out: a reward rises"):
+        found["the_loss_of_one_batch_falls"].require()
+    found["one_batch_fits"].require()
+
+
+def test_a_failure_says_what_lightnings_own_loops_do(promises_of, monkeypatch):
+    wrong = promises_of("wrong", SOUND.replace("28 * 28, self", "300, self"))["one_batch_fits"]
+    with pytest.raises(BrokenPromiseError, match=r"own loops \(--plain\) it is broken, too: .*mat1 and mat2"):
+        wrong.require()
+
+    def faulty(trainer, args, run):
+        if not args.plain:
+            raise ValueError("a slip of the harness")
+
+    monkeypatch.setattr(train, "resume_exactly", faulty)
+    with pytest.raises(
+        BrokenPromiseError, match=r"a slip of the harness.*--plain\) it holds: this is a fault of the har"
+    ):
+        promises_of("right", SOUND)["one_batch_fits"].require()
+
+
+TYPED = """
+from dataclasses import dataclass
+from pathlib import Path
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional as F
+
+@dataclass
+class Config:
+    width: int = 16
+
+class Net(pl.LightningModule):
+    monitor = "val_loss"
+
+    def __init__(self, PARAMETERS):
+        super().__init__()
+        self.save_hyperparameters()
+        self.first = torch.nn.Linear(28 * 28, config.width)
+        self.last = torch.nn.Linear(config.width, 10)
+"""
+TYPED += SOUND[SOUND.index("    def forward") :]
+PARAMETERS = (
+    "config: Config = Config(), activation: str = 'relu', learning_rate: float = 0.01, folder: Path = Path('x')"
+)
+
+
+def test_a_model_with_a_typed_signature_keeps_every_promise(promises_of):
+    text = TYPED.replace("\nPARAMETERS", "").replace("PARAMETERS", PARAMETERS)
+    for promise in promises_of("typed", text).values():
+        if str(promise.check) != "its_search_space_is_legal":
+            promise.require()
+
+
+def test_a_hyperparameter_that_became_text_is_named(promises_of):
+    text = TYPED.replace("PARAMETERS", PARAMETERS).replace(
+        "self.save_hyperparameters()", "self.save_hyperparameters(); folder.name"
+    )
+    with pytest.raises(
+        BrokenPromiseError, match=r"'str' object has no attribute 'name'.*\(.*folder: checkpoints hold pl"
+    ):
+        promises_of("typed", text)["its_checkpoint_brings_it_back"].require()
+
+
+def test_a_model_with_a_flag_that_must_be_given_is_skipped(promises_of):
+    text = TYPED.replace("PARAMETERS", f"classes: int, {PARAMETERS}")
+    for promise in promises_of("typed", text).values():
+        with pytest.raises(SkipTest, match="--classes must be given"):
+            promise.require()
 
 
 def test_on_loops_of_lightning_exact_resume_is_not_asked_for(promises_of, monkeypatch):

@@ -30,7 +30,7 @@ def training_step(self, batch, batch_idx):
 
 def run(folder, *argv, callbacks=()):
     """Return what a run has logged, and its metrics."""
-    metrics = train(parse_args([*SHORT, *argv]), Path(folder), callbacks)
+    metrics = train(parse_args([*SHORT, *argv]), Path(folder), callbacks=callbacks)
     rows = Path(folder, "metrics.csv")
     return list(csv.DictReader(rows.read_text().splitlines())) if rows.exists() else [], metrics
 

@@ -1,8 +1,9 @@
 """Checks of the promises that every model in models/ and every data module in data/ makes.
 
 A test suite calls ``promises`` with its program, and runs each of the cases that it returns. A broken promise is an
-error that names the promise, the file, what happened and where to look. A check that does not apply to a model or a
-data module raises ``unittest.SkipTest``, which pytest reports as a skipped test.
+error that names the promise, the file, what happened, where to look, and whether Lightning's own loops do the same. A
+check that does not apply to a model or a data module raises ``unittest.SkipTest``, which pytest reports as a skipped
+test. A class leaves out a check, with the reason, by ``unchecked = {"the_loss_of_one_batch_falls": "a reward rises"}``.
 """
 
 import io
@@ -14,10 +15,11 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import SkipTest, mock
 
@@ -25,10 +27,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from harness import found
 from harness.config_files import dump_config
 from harness.errors import UsageError
-from harness.found import DATA, MODELS, Folder, describe_error
+from harness.found import DATA, MODELS, Declared, Folder, describe_error
+from harness.runs.checkpoint_files import CONVERTED_KEY, HPARAMS
 from harness.runs.run import open_run
+from harness.signature import call_arguments
 
 QUIET = ("--accelerator", "cpu", "--enable_progress_bar", "no", "--enable_model_summary", "no")
 SHORT = (*QUIET, "--limit_train_batches", "3", "--limit_val_batches", "1", "--limit_test_batches", "1")
@@ -60,7 +65,7 @@ class Program:
         """Train by the words of a command line; return the directory of the run, and its metrics."""
         args = self.parse_args(words)
         with open_run(args) as run:
-            return run.dir, self.train(args, run, callbacks)
+            return run.dir, self.train(args, run, callbacks=callbacks)
 
 
 @dataclass(frozen=True)
@@ -98,24 +103,66 @@ class Promise:
     def require(self) -> None:
         """Check the promise.
 
+        Relative paths are those of a command line in the project's folder; the runs are written to the folder in which
+        this is called.
+
         Raises:
             BrokenPromiseError: If it is broken.
-            SkipTest: If the check does not apply.
+            SkipTest: If the check does not apply, or the class leaves it out.
         """
-        shown = io.StringIO()
-        try:
-            with no_network(), redirect_stderr(shown):
-                self.check.function(self.program, self.folder, self.name)
-        except SkipTest:
-            raise
-        except (Exception, SystemExit) as error:
-            lines = shown.getvalue().splitlines()
-            why = str(error) if isinstance(error, UnlikeError) else describe_error(error)
-            if isinstance(error, SystemExit) and lines:  # argparse has printed the error
-                why = lines[-1]
+        self.skip_if_left_out()
+        with in_root(Path.cwd()):
+            why, error = self.outcome(self.program)
+            if error is None:
+                return
             file = self.folder.file(self.name)
             text = f"{file} breaks a promise: {self.check.text}.\n  {why}\n  Look at {self.check.look}."
-            raise BrokenPromiseError(text) from (None if isinstance(error, UnlikeError) else error)
+            if self.check in MODEL_CHECKS:
+                text += f"\n  {self.with_plain()}"
+        raise BrokenPromiseError(text) from (None if isinstance(error, UnlikeError) else error)
+
+    def outcome(self, program: Program) -> tuple[str, BaseException | None]:
+        """Return why the promise is broken, and the error; or nothing and None.
+
+        Raises:
+            SkipTest: If the check does not apply, or would download something.
+        """
+        shown = io.StringIO()
+        with no_network() as asked, redirect_stderr(shown):
+            try:
+                self.check.function(program, self.folder, self.name)
+            except SkipTest:
+                raise
+            except (Exception, SystemExit) as error:
+                if asked:
+                    raise SkipTest(
+                        f"it needs {asked[0]}, and checks use no network: {describe_error(error)}"
+                    ) from error
+                lines = shown.getvalue().splitlines()
+                if isinstance(error, SystemExit) and lines:  # argparse has printed the error
+                    return lines[-1], error
+                return str(error) if isinstance(error, UnlikeError) else describe_error(error), error
+        return "", None
+
+    def with_plain(self) -> str:
+        """Return what happens with Lightning's own loops, which tells a fault of the model from one of the harness."""
+        parse_args = self.program.parse_args
+        try:
+            why, error = self.outcome(replace(self.program, parse_args=lambda words: parse_args([*words, "--plain"])))
+        except SkipTest as reason:
+            return f"With Lightning's own loops (--plain) this is not checked: {reason}."
+        if error is None:
+            return "With Lightning's own loops (--plain) it holds: this is a fault of the harness, not of the file."
+        return f"With Lightning's own loops (--plain) it is broken, too: {why}"
+
+    def skip_if_left_out(self) -> None:
+        """Raise SkipTest if the class leaves the check out, or has a flag without a default."""
+        with suppress(UsageError):  # which the check reports
+            reason = getattr(self.folder.load(self.name), "unchecked", {}).get(str(self.check))
+            if reason is not None:
+                raise SkipTest(f"{self.folder.file(self.name)} leaves it out: {reason}")
+        if required := required_flags(self.folder, self.name):
+            raise SkipTest(f"{' and '.join(required)} must be given, and checks have no value: give it a default")
 
 
 class BrokenPromiseError(AssertionError):
@@ -164,17 +211,42 @@ def same(one: Any, other: Any) -> bool:
 
 
 @contextmanager
-def no_network() -> Iterator[None]:
-    """Let the look-up of a host fail, as it does offline: a check downloads nothing."""
+def in_root(folder: Path) -> Iterator[None]:
+    """Work in the project's folder, and write runs to another one."""
+    with ExitStack() as stack:
+        stack.callback(os.chdir, Path.cwd())
+        stack.enter_context(mock.patch.dict(os.environ, PL_TRAINER_DEFAULT_ROOT_DIR=str(folder / "runs")))
+        os.chdir(found.ROOT)
+        yield
+
+
+@contextmanager
+def no_network() -> Iterator[list[str]]:
+    """Let the look-up of a host fail, as it does offline: a check downloads nothing. Yields the hosts asked for."""
     look_up = socket.getaddrinfo
+    asked: list[str] = []
 
     def local_only(host: Any, *args: Any, **kwargs: Any) -> Any:
         if host not in THIS_MACHINE:
+            asked.append(str(host))
             raise OSError(f"checks use no network, and {host} is asked for")
         return look_up(host, *args, **kwargs)
 
     with mock.patch("socket.getaddrinfo", local_only):
-        yield
+        yield asked
+
+
+def required_flags(folder: Folder, name: str) -> list[str]:
+    """Return the flags of a file that have no default; none if they cannot be read, which a check reports."""
+    with suppress(UsageError):
+        parser = folder[name].add_args(ArgumentParser(add_help=False))
+        return [action.option_strings[0] for action in parser._actions if action.required]
+    return []
+
+
+def arguments_of(folder: Folder, name: str, args: Namespace) -> dict[str, Any]:
+    """Return what ``__init__`` gets, by name: the flags, and dataclasses of them."""
+    return call_arguments(folder.load(name), folder[name].own_args(args))
 
 
 def words_for(folder: Folder, name: str) -> list[str]:
@@ -189,22 +261,15 @@ def takers(data_name: str | None) -> list[str]:
     data_of = {}
     for name in MODELS.names():
         with suppress(UsageError):  # its own checks report that it cannot be read
-            if not MODELS[name].brings_data:
+            if not MODELS[name].brings_data and not required_flags(MODELS, name):
                 data_of[name] = MODELS[name].data_name
     return [name for name, data in data_of.items() if data == data_name] or list(data_of)
 
 
 def built_data(program: Program, data_name: str) -> Any:
-    """Return a data module built from its defaults and set up.
-
-    Raises:
-        SkipTest: If its files would have to be downloaded.
-    """
+    """Return a data module built from its defaults and set up."""
     data = DATA.build(data_name, program.parse_args(words_for(DATA, data_name)))
-    try:
-        data.prepare_data()
-    except OSError as error:
-        raise SkipTest(f"the data are not on this machine: {error}") from error
+    data.prepare_data()
     for stage in ("fit", "test", "predict"):
         data.setup(stage)
     return data
@@ -253,8 +318,10 @@ def its_flags_are_parsed(program: Program, folder: Folder, name: str) -> None:
     """Parse the defaults again, as words and from a config file."""
     words = words_for(folder, name)
     args = program.parse_args(words)
-    Path("config.yaml").write_text(dump_config(vars(args)), encoding="utf-8")
-    repeated = program.parse_args(["--config", "config.yaml"])
+    with TemporaryDirectory() as temporary:
+        config = Path(temporary, "config.yaml")
+        config.write_text(dump_config(vars(args)), encoding="utf-8")
+        repeated = program.parse_args(["--config", str(config)])
     own = vars(folder[name].own_args(args))
     typed = program.parse_args([*words, *(f"--{flag}={value}" for flag, value in own.items() if type(value) in TYPED)])
     for flag, value in own.items():
@@ -265,13 +332,9 @@ def its_flags_are_parsed(program: Program, folder: Folder, name: str) -> None:
 @promise("its flags can be read without its imports", look="what its flags are made from")
 def its_flags_are_read_as_declared(program: Program, folder: Folder, name: str) -> None:
     """Compare the flags that the command line reads without importing torch with those of the imported class."""
-    read, imported = folder[name], folder.load(name)
-    hook = "add_model_specific_args" if folder is MODELS else "add_data_specific_args"
     flags = []
-    for declared in (read, imported):
-        parser = ArgumentParser(add_help=False)
-        if hasattr(declared, hook):
-            parser = getattr(declared, hook)(parser)
+    for declared in (folder[name], Declared(folder.file(name), folder.load(name))):
+        parser = declared.add_args(ArgumentParser(add_help=False))
         flags.append(
             [
                 (a.option_strings, a.dest, a.default, a.choices, a.nargs, getattr(a.type, "__name__", None), a.help)
@@ -289,7 +352,7 @@ def its_defaults_build_it(program: Program, folder: Folder, name: str) -> None:
     """Build the model, and look for its flags among its hyperparameters."""
     args = program.parse_args(words_for(folder, name))
     hparams = dict(folder.build(name, args).hparams)
-    for flag, value in vars(folder[name].own_args(args)).items():
+    for flag, value in arguments_of(folder, name, args).items():
         require(flag in hparams and same(hparams[flag], value), f"--{flag} {value} is not in self.hparams")
 
 
@@ -339,9 +402,19 @@ def its_checkpoint_brings_it_back(program: Program, folder: Folder, name: str) -
     words = [*ONE_BATCH, *words_or_skip(program, name)]
     run_dir, _ = program.fit(words)
     path = last_checkpoint(run_dir)
-    model = folder.load(name).load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    for flag, value in vars(folder[name].own_args(program.parse_args(words))).items():
-        require(same(model.hparams.get(flag), value), f"--{flag} {value} is {model.hparams.get(flag)!r} there")
+    arguments = arguments_of(folder, name, program.parse_args(words))
+    whole = {flag: value for flag, value in arguments.items() if is_dataclass(value)}
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    stored, converted = content.get(HPARAMS[0], {}), content[CONVERTED_KEY]
+    texts = f" ({', '.join(converted)}: checkpoints hold plain values alone, and text for others)" if converted else ""
+    try:
+        model = folder.load(name).load_from_checkpoint(path, map_location="cpu", weights_only=True, **whole)
+    except Exception as error:
+        raise UnlikeError(f"{describe_error(error)}{texts}") from error
+    for flag, value in arguments.items():
+        found = model.hparams.get(flag)
+        expected = value if flag in whole else stored.get(flag, value)  # which training may have changed
+        require(same(found, expected), f"--{flag} {value} is {found!r} there{texts}")
     require(same(dict(model.state_dict()), weights(path)), "its weights are not those of the file")
 
 

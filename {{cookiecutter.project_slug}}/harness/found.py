@@ -148,7 +148,8 @@ class Folder:
         except (Stopped, UsageError):
             raise
         except (Exception, SystemExit) as error:
-            remedy = " (this project has it as pytorch_lightning)" if getattr(error, "name", "") == "lightning" else ""
+            lacks_lightning = getattr(error, "name", "") == "lightning"
+            remedy = " (write import pytorch_lightning as pl in its place)" if lacks_lightning else ""
             raise UsageError(f"{file} cannot be imported: {describe_error(error)}{remedy}") from error
         base = getattr(import_module("pytorch_lightning"), self.base)
         # Classes of a package's own files count, not those that it imports from elsewhere.
@@ -164,7 +165,8 @@ class Folder:
             names = " and ".join(value.__name__ for value in found)
             raise UsageError(f"{file} defines {names}: let the name of all but one {self.base} begin with _")
         other = [each for value in own for each in value.__mro__ if each.__name__ == self.base]
-        remedy = f", but one of {other[0].__module__.split('.')[0]}: import pytorch_lightning as pl" if other else ""
+        package = other[0].__module__.split(".")[0] if other else ""
+        remedy = f", but one of {package}: write import pytorch_lightning as pl in its place" if other else ""
         raise UsageError(f"{file} defines no {self.base}{remedy}")
 
     def build(self, name: str, args: Namespace) -> Any:

@@ -123,6 +123,14 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
     )
     group.add_argument(
+        "--plain",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        help="Lightning's own loops, to tell a fault of the harness from one of the model: no exact resume",
+    )
+    group.add_argument(
         "--num_threads", type=positive_int, metavar="N", help="CPU threads of each process; default: of torch"
     )
     group.add_argument("--lr_monitor", choices=["step", "epoch"], help="log the learning rate")

@@ -16,7 +16,12 @@ VERSION = "2.6"
 
 
 def resume_exactly(trainer: Any, args: Namespace, run: Run) -> None:
-    """Give a Trainer the loops that resume a run exactly; on another Lightning than 2.6, print what is lost."""
+    """Give a Trainer the loops that resume a run exactly; on another Lightning than 2.6, print what is lost.
+
+    With ``--plain`` the Trainer keeps Lightning's own loops.
+    """
+    if args.plain:
+        return
     version: str = pytorch_lightning.__version__  # type: ignore[attr-defined]
     if version.split(".")[:2] != VERSION.split("."):
         notice(

@@ -44,7 +44,7 @@ BEGINNINGS = (
 )
 
 # Trains a model with flags, in a directory, with additional callbacks; returns the last value of each metric.
-Train = Callable[[Namespace, Path, Sequence[Any]], Mapping[str, float]]
+Train = Callable[..., Mapping[str, float]]
 
 
 def run_in(
@@ -90,7 +90,7 @@ def run_in(
             data.dataset_cache = {}
         resumed = {"ckpt_path": str(last)} if last.exists() else {}
         try:
-            return dict(train(Namespace(**{**vars(args), **resumed}), run_dir, callbacks))
+            return dict(train(Namespace(**{**vars(args), **resumed}), run_dir, callbacks=callbacks))
         finally:
             if not config.exists():  # refused
                 write_config(vars(args), run_dir)

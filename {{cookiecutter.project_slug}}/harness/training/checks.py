@@ -1,6 +1,9 @@
 """Checks of a run before training."""
 
+import inspect
+import re
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -21,6 +24,7 @@ def check_run(args: Namespace, run: Run, model: Any, data: Any) -> None:
         UsageError: If a step is missing, or the checkpoint does not fit.
     """
     if args.command == "fit":
+        warn_of_experiment(MODELS.file(args.model_name), model, args)
         warn_of_texts(MODELS.file(args.model_name), model, args)
         if data is not None:
             warn_of_texts(DATA.file(args.data_name), data, args)
@@ -39,6 +43,14 @@ def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
                 f"{file}: checkpoints hold the hyperparameter {key} as text, since {type(value).__name__} is no plain "
                 f"type: save plain values of it, or leave it out with save_hyperparameters(ignore=[{key!r}])"
             )
+
+
+def warn_of_experiment(file: str, model: Any, args: Namespace) -> None:
+    """Print a notice of calls such as ``logger.experiment.add_image``, if the only logger is that for csv."""
+    with suppress(OSError, TypeError):  # no source
+        calls = re.findall(r"\.experiment\.(\w+)\(", inspect.getsource(type(model)))
+        if calls and args.logger in (True, "csv"):
+            notice(f"{file} calls logger.experiment.{calls[0]}, which csv does not have: add --logger csv,tensorboard")
 
 
 def takes_exact_weights(model: Any) -> bool:

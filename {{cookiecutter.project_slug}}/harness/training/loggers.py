@@ -44,6 +44,14 @@ def build_loggers(args: Namespace, run: Run) -> list[Logger]:
     return loggers
 
 
+class NumbersAlone:
+    """The experiment of a logger that writes numbers alone."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error with the remedy for ``logger.experiment.add_image`` and such."""
+        raise AttributeError(f"the csv logger has no experiment.{name}: run with --logger csv,tensorboard")
+
+
 class RunCSVLogger(Logger):
     """Writes metrics.csv and hparams.yaml.
 
@@ -53,6 +61,7 @@ class RunCSVLogger(Logger):
     """
 
     flush_every = 100  # steps
+    experiment = NumbersAlone()
 
     def __init__(self, run_dir: Path, rows: int | None) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """The promise of every model and data module that has a search_space: its flags take what it draws."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 from harness.config_files import dump_config
@@ -18,8 +19,10 @@ def its_search_space_is_legal(program: Program, folder: Folder, name: str) -> No
     for probe in Space([search_space], {}, {}).probes:
         require(probe, "it draws nothing")
         drawn = {flag: value for flag, (value, _) in probe.items()}
-        Path("drawn.yaml").write_text(dump_config(drawn), encoding="utf-8")
-        args = program.parse_args([*words_for(folder, name), "--config", "drawn.yaml"])
+        with TemporaryDirectory() as temporary:
+            config = Path(temporary, "drawn.yaml")
+            config.write_text(dump_config(drawn), encoding="utf-8")
+            args = program.parse_args([*words_for(folder, name), "--config", str(config)])
         for flag, value in drawn.items():
             require(getattr(args, flag) == value, f"--{flag} makes {getattr(args, flag)!r} of {value!r}")
         folder.build(name, args)

@@ -51,7 +51,7 @@ class Trial:
             UsageError, RunError: If the flags are refused, or the run fails.
         """
         if self.is_process:
-            return train(self.args, self.run_dir, self.callbacks)
+            return train(self.args, self.run_dir, callbacks=self.callbacks)
         environment = {OBJECTIVES: ",".join(self.metrics)}
         return run_in(
             self.run_dir, self.args, train, self.callbacks, program=PROGRAM, watch=self.watch, environment=environment
