@@ -1,4 +1,4 @@
-"""The table of docs/trainer-args.md on what else left Lightning 1.x: what it calls gone is gone, and what to write is there."""
+"""The table of docs/trainer-args.md on names of Lightning 1.x: what it calls gone is gone, the others are there."""
 
 import inspect
 import re
@@ -59,7 +59,7 @@ def test_the_methods_to_write_have_these_parameters():
     assert not {"filepath", "prefix", "period"} & set(parameters(ModelCheckpoint))
     for name in ("configure_model", "save_hyperparameters", "manual_backward", "optimizers", "on_train_epoch_end"):
         assert hasattr(pl.LightningModule, name)
-    for name in ("training_step_end", "configure_sharded_model", "get_progress_bar_dict", "tbptt_split_batch"):
+    for name in ("training_step_end", "get_progress_bar_dict", "tbptt_split_batch"):
         assert not hasattr(pl.LightningModule, name)
     assert hasattr(TQDMProgressBar, "get_metrics")
     with pytest.raises(AttributeError):

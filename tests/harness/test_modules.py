@@ -155,12 +155,12 @@ def test_a_class_imported_from_another_file_does_not_count(root):
             "\nimport no_such_package",
             r"models/broken.py cannot be imported: ModuleNotFoundError: No .*broken\.py, line 2\)",
         ),
-        ("import lightning as L", r"cannot be imported: .*this project has it as pytorch_lightning"),
+        ("import lightning as L", r"cannot be imported: .*write pytorch_lightning in place of lightning"),
         ("x = (", "models/broken.py cannot be imported: SyntaxError"),
         ("x = 1", "models/broken.py defines no LightningModule$"),
         (
             "class LightningModule: __module__ = 'lightning.pytorch'\nclass Net(LightningModule): pass",
-            "defines no LightningModule, but one of lightning: import pytorch_lightning as pl",
+            "defines no LightningModule, but one of lightning: write pytorch_lightning in place of lightning",
         ),
         (
             MODEL.format("One") + MODEL.format("Two"),

@@ -16,6 +16,7 @@ from harness.errors import ModelError, Stopped, UsageError
 from harness.signature import EMPTY, add_signature_args, call_arguments, parameters, parts, takes_namespace
 
 ROOT = Path(__file__).parents[1]
+OTHER_NAME = "write pytorch_lightning in place of lightning and of lightning.pytorch"
 
 
 @dataclass
@@ -149,7 +150,7 @@ class Folder:
             raise
         except (Exception, SystemExit) as error:
             lacks_lightning = getattr(error, "name", "") == "lightning"
-            remedy = " (write import pytorch_lightning as pl in its place)" if lacks_lightning else ""
+            remedy = f": {OTHER_NAME}" if lacks_lightning else ""
             raise UsageError(f"{file} cannot be imported: {describe_error(error)}{remedy}") from error
         base = getattr(import_module("pytorch_lightning"), self.base)
         # Classes of a package's own files count, not those that it imports from elsewhere.
@@ -166,7 +167,7 @@ class Folder:
             raise UsageError(f"{file} defines {names}: let the name of all but one {self.base} begin with _")
         other = [each for value in own for each in value.__mro__ if each.__name__ == self.base]
         package = other[0].__module__.split(".")[0] if other else ""
-        remedy = f", but one of {package}: write import pytorch_lightning as pl in its place" if other else ""
+        remedy = f", but one of {package}: {OTHER_NAME}" if other else ""
         raise UsageError(f"{file} defines no {self.base}{remedy}")
 
     def build(self, name: str, args: Namespace) -> Any:

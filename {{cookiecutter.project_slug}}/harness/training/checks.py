@@ -46,11 +46,11 @@ def warn_of_texts(file: str, module: Any, args: Namespace) -> None:
 
 
 def warn_of_experiment(file: str, model: Any, args: Namespace) -> None:
-    """Print a notice of calls such as ``logger.experiment.add_image``, if the only logger is that for csv."""
+    """Print a notice of calls such as ``logger.experiment.add_image``, if ``self.logger`` writes csv."""
     with suppress(OSError, TypeError):  # no source
         calls = re.findall(r"\.experiment\.(\w+)\(", inspect.getsource(type(model)))
-        if calls and args.logger in (True, "csv"):
-            notice(f"{file} calls logger.experiment.{calls[0]}, which csv does not have: add --logger csv,tensorboard")
+        if calls and str(args.logger).split(",")[0] in ("True", "csv"):
+            notice(f"{file} calls logger.experiment.{calls[0]}, which csv does not have: add --logger tensorboard,csv")
 
 
 def takes_exact_weights(model: Any) -> bool:

@@ -49,7 +49,7 @@ class NumbersAlone:
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error with the remedy for ``logger.experiment.add_image`` and such."""
-        raise AttributeError(f"the csv logger has no experiment.{name}: run with --logger csv,tensorboard")
+        raise AttributeError(f"the csv logger has no experiment.{name}: run with --logger tensorboard,csv")
 
 
 class RunCSVLogger(Logger):
