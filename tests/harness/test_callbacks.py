@@ -317,3 +317,19 @@ def test_arguments_of_the_trainer_may_be_handed_in(tmp_path):
     assert Path("run/checkpoints/last.ckpt").exists()
     assert "config" in torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert not Path("run/metrics.csv").exists()
+
+
+def test_runs_in_one_process_are_several_at_wandb(monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    args = parse_args([*SHORT, "--max_epochs", "1", "--logger", "wandb"])
+    for name in ("one", "two"):
+        train(args, Path(name))
+        assert wandb.run is None
+        assert len(list(Path(name, "wandb").glob("offline-run-*"))) == 1
+    with wandb.init(dir="."):  # of the user's own, whose run Lightning takes
+        mine = wandb.run
+        train(args, Path("three"))
+        assert wandb.run is mine
+    assert not Path("three", "wandb").exists()

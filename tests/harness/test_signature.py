@@ -139,10 +139,12 @@ def test_a_parameter_of_a_plain_type_is_a_flag(net, parameter):
         ("net: torch.nn.Module", "", "models/net.py: __init__ takes net, and no flag gives it"),
         ("a: dict, b", "", "models/net.py: __init__ takes a and b, and no flag gives it"),
         ("model_name: str = 'bert'", "", "models/net.py declares --model_name, which the program has already"),
+        ("precision: int = 8", "", "models/net.py declares --precision, which the program has already"),
+        ("hparams: Config", "", "models/net.py: __init__ takes net, and no flag gives it"),
     ],
 )
 def test_a_mistake_is_one_line(net, capsys, parameter, words, message):
-    net(parameter)
+    net(parameter, CONFIG.replace("depth: int = 2", "net: torch.nn.Module"))
     with pytest.raises(SystemExit) as ended:
         main([*ONE_EPOCH, *words.split()])
     assert ended.value.code == 2
@@ -181,11 +183,11 @@ def test_a_class_without_parameters_has_no_flags(net, root):
 
 def test_a_parameter_shares_the_flag_of_its_name_and_sets_its_default(net):
     """Of the Trainer, of the run, and between model and data, of which the data are the last to set it."""
-    net("max_epochs: int = 7, batch_size: int = 32, monitor: str = 'loss'")
+    net("max_epochs: int = 7, batch_size: int = 32, monitor: str = 'loss', seed: Optional[int] = None")
     args = parse_args([])
-    assert (args.max_epochs, args.batch_size, args.monitor) == (7, 10, "loss")
+    assert (args.max_epochs, args.batch_size, args.monitor, args.seed) == (7, 10, "loss", 0)
     args = parse_args(["--max_epochs", "3", "--batch_size", "8"])
-    assert dict(MODELS.build("net", args).hparams) == {"max_epochs": 3, "batch_size": 8, "monitor": "loss"}
+    assert dict(MODELS.build("net", args).hparams) == {"max_epochs": 3, "batch_size": 8, "monitor": "loss", "seed": 0}
 
 
 def test_a_hook_wins(net, root):
@@ -200,17 +202,18 @@ def test_a_hook_wins(net, root):
 
 
 @pytest.mark.parametrize("default", [" = Config()", " = Config(depth=5)", ""])
-def test_a_dataclass_gives_its_fields_and_comes_back_as_one(net, default, capsys):
-    net(f"config: Config{default}, width: int = 64", CONFIG)
+@pytest.mark.parametrize("name", ["config", "hparams"])
+def test_a_dataclass_gives_its_fields_and_comes_back_as_one(net, default, name, capsys):
+    net(f"{name}: Config{default}, width: int = 64", CONFIG)
     main([*ONE_EPOCH, "--dropout", "0.3", "--names", "a", "b"])
     assert "as text" not in capsys.readouterr().err
     (run,) = Path("runs").iterdir()
     stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
     depth = 5 if "5" in default else 2
-    assert stored == {"config": {"depth": depth, "dropout": 0.3, "names": ["a", "b"]}, "width": 64}
+    assert stored == {name: {"depth": depth, "dropout": 0.3, "names": ["a", "b"]}, "width": 64}
     args = parse_args(["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")])
     hparams = MODELS.build("net", args).hparams
-    assert hparams.config == sys.modules["models.net"].Config(depth, 0.3, ["a", "b"])
+    assert hparams[name] == sys.modules["models.net"].Config(depth, 0.3, ["a", "b"])
     main(["test", "--ckpt_path", "last", "--limit_test_batches", "1", "--enable_progress_bar", "no"])
 
 

@@ -489,3 +489,17 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     result = python("-c", script, str(modules.ROOT / "sweep_optuna.py"), *MODEL, *SHORT, "--n_trials", "1")
     assert result.returncode == 0, result.stderr
     assert "1 trials: 1 complete" in result.stdout
+
+
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_wandb_groups_the_runs_of_a_study(monkeypatch, named):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    if named:
+        monkeypatch.setenv("WANDB_RUN_GROUP", named)
+    sweep("--n_trials", "2", "--logger", "wandb", "--study_name", "my-study")
+    runs = list(Path("runs/sweeps").glob("my-study/trials/*/wandb/offline-run-*/*.wandb"))
+    assert len(runs) == 2
+    for run_file in runs:
+        content = run_file.read_bytes()
+        assert (b"mine" in content, b"2\x08my-study" in content) == (named is not None, named is None)

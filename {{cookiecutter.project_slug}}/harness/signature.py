@@ -7,7 +7,7 @@ of the default. Parameters of other types keep their defaults. Imports no torch.
 
 import inspect
 import types
-from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -65,11 +65,10 @@ class SignatureFlag(Action):
 def add_signature_args(cls: Any, parser: ArgumentParser) -> ArgumentParser:
     """Add a flag for each plain parameter of a class in a group, and return the parser.
 
-    A parameter that has the name of a flag which is there already, such as ``max_epochs``, shares it, and sets its
-    default.
+    A parameter that has the name of a flag which is there already, such as ``max_epochs``, shares it.
 
     Raises:
-        ArgumentError: If the flag that is there is not about training, such as ``--model_name``.
+        ArgumentError: If it cannot share that flag.
     """
     if takes_namespace(cls):
         return parser
@@ -82,11 +81,8 @@ def add_signature_args(cls: Any, parser: ArgumentParser) -> ArgumentParser:
         if float in kinds and int not in kinds and type(default) is int:
             default = float(default)
         taken = parser._option_string_actions.get(f"--{name}")
-        if taken is not None and name in UNSHARED:
-            raise ArgumentError(taken, f"conflicting option string: --{name}")
         if taken is not None:
-            taken.shared = True  # type: ignore[attr-defined]  # it is a hyperparameter, too
-            parser.set_defaults(**({} if default is EMPTY else {name: default}))
+            share(taken, name, default, parser)
             continue
         if default is EMPTY:
             how |= {"required": True}
@@ -97,10 +93,35 @@ def add_signature_args(cls: Any, parser: ArgumentParser) -> ArgumentParser:
     return parser
 
 
+def share(action: Any, name: str, default: Any, parser: ArgumentParser) -> None:
+    """Let a parameter take the value of a flag that is there already, and set the default of the flag.
+
+    Raises:
+        ArgumentError: If the flag is not about training, or cannot have this default.
+    """
+    if name in UNSHARED or not accepts(action, default):
+        raise ArgumentError(action, f"conflicting option string: --{name}")
+    action.shared = True  # it is a hyperparameter, too
+    if default is not EMPTY and default is not None:
+        parser.set_defaults(**{name: default})
+
+
+def accepts(action: Action, default: Any) -> bool:
+    """Return whether a flag can have a default; lists are not looked into."""
+    if default is EMPTY or type(default) not in PLAIN or not callable(action.type):
+        return True
+    try:
+        return bool(action.type(str(default)) == default)
+    except (ArgumentTypeError, ValueError):
+        return False
+
+
 def takes_namespace(cls: Any) -> bool:
     """Return whether the first parameter of a class gets all flags at once, as a Namespace."""
     first = next(iter(parameters(cls)), None)
-    return first is not None and (first.name in NAMESPACE or "Namespace" in str(first.annotation))
+    if first is None or is_dataclass(first.annotation):
+        return False
+    return first.name in NAMESPACE or "Namespace" in str(first.annotation)
 
 
 def parameters(cls: Any) -> list[Argument]:

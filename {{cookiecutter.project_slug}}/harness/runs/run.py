@@ -8,7 +8,7 @@ import shutil
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import count
@@ -48,6 +48,7 @@ class Run:
         resumes: whether fit continues the run in this directory.
         flags: the flags that config.yaml and checkpoints hold.
         loggers: loggers that begin once the checkpoint is found to be right, in a run that resumes.
+        failed: whether the run ends by an exception.
     """
 
     dir: Path
@@ -56,6 +57,7 @@ class Run:
         self.args = args
         self.ckpt_path: str | None = None if args.ckpt_path == "none" else args.ckpt_path
         self.loggers: list[Any] = []
+        self.failed = False
         self._wanted = Path(run_dir) if run_dir is not None else None
         self._depth = 0
         self._opened = ExitStack()
@@ -76,6 +78,7 @@ class Run:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._depth -= 1
         if self._depth == 0:
+            self.failed = error is not None
             self._opened.close()
             if error is not None and self._wanted is None and is_first_process():
                 self._remove_if_empty(error)
@@ -97,6 +100,10 @@ class Run:
         of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # shown in one line
         if refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"} | of_machine:
             shutil.rmtree(self.dir, ignore_errors=True)
+
+    def at_end(self, function: Callable[[], object]) -> None:
+        """Call a function when the run ends, before its directory is free for another process."""
+        self._opened.callback(function)
 
     @property
     def checkpoint(self) -> Mapping[str, Any]:

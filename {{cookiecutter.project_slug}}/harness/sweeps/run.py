@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from harness.runs.run import (
 )
 
 POLL = 0.5  # seconds between two looks at a run in other processes
+GROUP = "WANDB_RUN_GROUP"
 OUTPUT_FILE = "output.log"
 REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
 # Files that a run writes before its first checkpoint; ``clear`` removes no others.
@@ -99,6 +101,18 @@ def run_in(
     resume = [f"--ckpt_path={last}"] if last.exists() else []
     run_program([program, f"--config={config}", *resume], run_dir, watch, environment)
     return metrics_of(run_dir)
+
+
+@contextmanager
+def in_group(name: str) -> Iterator[None]:
+    """Let W&B group the runs of a sweep under a name, unless ``WANDB_RUN_GROUP`` gives one."""
+    before = os.environ.get(GROUP)
+    os.environ[GROUP] = before or name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[GROUP]
 
 
 def metrics_of(run_dir: Path) -> dict[str, float]:

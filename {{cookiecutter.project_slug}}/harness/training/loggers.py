@@ -3,6 +3,7 @@
 import csv
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,9 @@ def build_loggers(args: Namespace, run: Run) -> list[Logger]:
             # Lightning names no module, but a remedy of its own; Python names one that the package itself lacks.
             reason = str(error) if error.name not in (None, name) else f"{name} is not installed"
             raise UsageError(f'--logger {args.logger}: {reason}: pip install -e ".[loggers]"') from error
+    for logger in loggers:
+        if isinstance(logger, RunWandbLogger):
+            run.at_end(partial(logger.close, run))
     if run.resumes:  # they change files: not before the checkpoint is found to fit
         run.loggers = loggers
         return []
@@ -186,6 +190,16 @@ class RunWandbLogger(WandbLogger):
 
     def __init__(self, run_dir: Path, run_id: str | None) -> None:
         super().__init__(save_dir=run_dir, name=run_dir.name, id=run_id, resume="allow")
+        import wandb
+
+        self.is_shared = wandb.run is not None  # begun by the user's own code, whose run Lightning takes
+
+    def close(self, run: Run) -> None:
+        """End the run at W&B: the next one in this process is another."""
+        import wandb
+
+        if not self.is_shared and is_first_process():
+            wandb.finish(exit_code=int(run.failed))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics under their step, but for steps that W&B had before the run resumed."""

@@ -27,7 +27,7 @@ from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
 from harness.sweeps.hydra.settings import name_words, parse_settings, settings_of
 from harness.sweeps.hydra.table import Note
 from harness.sweeps.reports import Report, Reporter
-from harness.sweeps.run import OUTPUT_FILE, Train, free_memory, processes, reason, run_in
+from harness.sweeps.run import OUTPUT_FILE, Train, free_memory, in_group, processes, reason, run_in
 from harness.trainer_args import notice
 from harness.words import flag_words, shell_line
 
@@ -104,7 +104,8 @@ def run_one_of_many(config: DictConfig, build_parser: BuildParser, train: Train,
             here = is_here() and processes(args) == 1  # a kill of the run must not end other jobs of a launcher
             send = partial(log_report, run_dir.name, note.metric)
             callbacks = [Reporter(note.metric, send)] if note.metric and here else []
-            value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
+            with in_group(run_dir.parent.name):
+                value = value_of(run_in(run_dir, args, train, callbacks, here=here), note, run_dir)
         except Stopped as stopped:
             note.error = passed_on(stopped, before) or str(stopped)
             if is_here():
