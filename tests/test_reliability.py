@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -297,6 +298,37 @@ def test_a_run_belongs_to_one_process(start, tmp_path):
         time.sleep(0.05)
     assert owner.wait() == 130
     assert "Traceback" not in owner.text()
+
+
+def test_one_command_line_in_a_loop_ends_as_if_nothing_had_been(start, whole, tmp_path):
+    """As a scheduler or a shell runs it again: it starts, resumes, and when all is done shows the metrics."""
+    long = (*MNIST, *OFTEN, "--max_epochs", "12")
+    argv, moments, kills = (*long, "--run_name", "base", "--ckpt_path", "auto"), random.Random(5), 0
+    while True:
+        process = start(*argv)
+        try:
+            status = process.popen.wait(moments.uniform(0.4, 1.5))
+        except subprocess.TimeoutExpired:
+            process.kill(moments.choice([signal.SIGKILL, signal.SIGTERM]))
+            kills += 1
+            assert kills < 200
+            continue
+        assert status == 0, process.text()
+        break
+    assert kills >= 2
+    assert the_run(tmp_path).name == "base"
+    assert_equal_to_the_bit(the_run(tmp_path), whole(*long))
+    again = start(*argv)
+    assert again.wait() == 0
+    assert again.table() == process.table()
+
+
+def test_of_two_starts_of_a_named_run_at_once_one_wins(start, tmp_path):
+    argv = (*MNIST, *OFTEN, "--run_name", "base", "--ckpt_path", "auto")
+    both = [start(*argv), start(*argv)]
+    assert sorted(process.wait() for process in both) == [0, 2]
+    loser = next(process for process in both if process.wait() == 2)
+    assert re.search(r"base (belongs to another run, which is process \d+|holds a run already)", loser.text())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_in_time(start, tmp_path):

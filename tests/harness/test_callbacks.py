@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from harness.errors import UsageError
 from harness.runs.run import open_run
+from harness.training.checkpoints import Last
 from main import parse_args
 from tests.harness.program import main
 from train import build, evaluate, train
@@ -333,3 +334,26 @@ def test_runs_in_one_process_are_several_at_wandb(monkeypatch):
         train(args, Path("three"))
         assert wandb.run is mine
     assert not Path("three", "wandb").exists()
+
+
+def test_last_is_written_by_the_clock(monkeypatch):
+    """Each batch takes a minute."""
+
+    class Minute(Callback):
+        now = 0.0
+
+        def on_train_batch_start(self, *args):
+            self.now += 60
+
+    clock, steps, save = Minute(), [], Last.save
+
+    def recorded(self, trainer):
+        steps.append(trainer.global_step)
+        save(self, trainer)
+
+    monkeypatch.setattr("harness.training.checkpoints.monotonic", lambda: clock.now)
+    monkeypatch.setattr(Last, "save", recorded)
+    for minutes, expected in (("2.5", [3, 4]), ("1", [1, 2, 3, 4]), ("1000", [4])):
+        steps.clear()
+        run("--max_epochs", "1", "--save_every_minutes", minutes, callbacks=[clock])
+        assert [step for step, before in zip(steps, [0, *steps], strict=False) if step != before] == expected

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.cli.completion import complete
 from harness.cli.new import new
 from harness.cli.sources import BuildParser, parse_args
-from harness.errors import ModelError, RunError, Stopped, UsageError
+from harness.errors import Finished, ModelError, RunError, Stopped, UsageError
 from harness.runs import signals
 from harness.runs.processes import is_first_process, job, mark_first, requeue, was_started_by_first
 
@@ -32,7 +32,10 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
         if words[:1] == ["new"]:
             new(words[1:])
             return
-        table = main(parse_args(build_parser, words))
+        try:
+            table = main(parse_args(build_parser, words))
+        except Finished as finished:
+            table = finished.results
         if is_first_process():
             show(table)
 

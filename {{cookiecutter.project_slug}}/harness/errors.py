@@ -1,6 +1,7 @@
 """The errors that end a run in one line, and the end by a signal."""
 
 import signal
+from collections.abc import Mapping
 
 STATUS = {"SIGINT": 130, "SIGHUP": 129}  # exit status; other signals, which schedulers send, have 143
 
@@ -32,6 +33,18 @@ class ModelError(RunError):
     def __init__(self, message: str) -> None:
         # Other processes may fail otherwise, or not at all.
         super().__init__(message, in_all_processes=False)
+
+
+class Finished(Exception):  # noqa: N818  # it is no error
+    """The run of ``--run_name`` with ``--ckpt_path auto`` has come to its end before.
+
+    Args:
+        results: the table that the program prints.
+    """
+
+    def __init__(self, results: Mapping[str, float | str]) -> None:
+        self.results = results
+        super().__init__(f"{results['run']} is finished")
 
 
 class Stopped(SystemExit):

@@ -1,4 +1,4 @@
-"""The checkpoint that ``--ckpt_path`` names: a file, or the last or best one of the newest run."""
+"""The checkpoint that ``--ckpt_path`` names: a file, the last or best one of the newest run, or that of a named run."""
 
 import os
 from argparse import Namespace
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cli.run_flags import without_best
 from harness.config_files import read_config
-from harness.errors import UsageError
+from harness.errors import Finished, UsageError
 from harness.runs.processes import CHECKPOINT, is_first_process, was_requeued, was_started_by_first
 from harness.runs.run import (
     BEST,
@@ -17,27 +17,32 @@ from harness.runs.run import (
     ERROR_FILE,
     LAST,
     is_finished,
+    is_locked,
     metric_names,
+    results_of,
     run_of,
     was_this_job,
 )
 
+SHOWN = 3  # runs in a message
 LIMITS = {"max_epochs", "max_steps", "max_time"}
 
 
 def find_checkpoint(args: Namespace) -> str | None:
     """Return the file of ``--ckpt_path``: "last" and "best" are files of the newest run.
 
-    Under Slurm, fit in a job that was requeued resumes its own run, whatever ``--ckpt_path`` is.
+    "auto" is the last one of the run that ``--run_name`` names, or None if it has none. Under Slurm, fit in a job that
+    was requeued resumes its own run, whatever ``--ckpt_path`` is.
 
     Args:
-        args: command, ckpt_path and default_root_dir.
+        args: command, run_name, ckpt_path and default_root_dir.
 
     Raises:
-        UsageError: If there is no such file.
+        UsageError: If there is no such file, or if several runs are under way and the newest is asked for.
+        Finished: If the named run is finished and has no checkpoint.
     """
     requeued = args.command == "fit" and was_requeued()
-    if args.ckpt_path not in ("last", "best") and not requeued:
+    if args.ckpt_path not in ("last", "best", "auto") and not requeued:
         return args.ckpt_path
     if was_started_by_first():  # the first process may have made a newer run by now
         return os.environ.get(CHECKPOINT) or None
@@ -45,12 +50,18 @@ def find_checkpoint(args: Namespace) -> str | None:
     own = (
         next((run for run in fit_runs(root) if was_this_job(run) and not is_finished(run)), None) if requeued else None
     )
-    if own is not None and (own / CHECKPOINTS / LAST).exists():
+    if path == "auto":
+        path = last_of_named(args, root)
+    elif own is not None and (own / CHECKPOINTS / LAST).exists():
         path = str(own / CHECKPOINTS / LAST)
     elif path in ("last", "best"):
         newest = next(fit_runs(root), None)
         if newest is None:
             raise UsageError(f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run does not count)")
+        under_way = [str(run) for run in fit_runs(root) if is_locked(run)]
+        if len(under_way) > 1:
+            runs = ", ".join(under_way[:SHOWN]) + ", ..." * (len(under_way) > SHOWN)
+            raise UsageError(f"--ckpt_path {path}: several runs are under way ({runs}): name the file of one")
         file = newest / CHECKPOINTS / {"last": LAST, "best": BEST}[path]
         if not file.exists():
             raise no_checkpoint(path, newest)
@@ -58,6 +69,23 @@ def find_checkpoint(args: Namespace) -> str | None:
     if is_first_process():
         os.environ[CHECKPOINT] = path or ""
     return path
+
+
+def last_of_named(args: Namespace, root: Path) -> str | None:
+    """Return last.ckpt of the run of ``--run_name``, or None if it has none.
+
+    Raises:
+        UsageError: If no run is named, or the command is not fit.
+        Finished: If the run is finished and has no checkpoint.
+    """
+    if args.command != "fit" or args.run_name is None:
+        raise UsageError("--ckpt_path auto starts or resumes fit, in the directory of --run_name NAME")
+    run_dir = root / args.run_name
+    if (run_dir / CHECKPOINTS / LAST).exists():
+        return str(run_dir / CHECKPOINTS / LAST)
+    if is_finished(run_dir):
+        raise Finished(results_of(run_dir))
+    return None
 
 
 def fit_runs(root: Path) -> Iterator[Path]:
@@ -83,14 +111,21 @@ def no_checkpoint(wanted: str, run_dir: Path) -> UsageError:
     return UsageError(f"{problem}: start it again with --config {run_dir / CONFIG_FILE}, or name a file")
 
 
-def require_more_to_do(args: Namespace, changed: Collection[str]) -> None:
-    """Raise UsageError if fit is to resume a finished run and no limit was raised.
+def require_more_to_do(args: Namespace, path: str, changed: Collection[str]) -> None:
+    """Check that fit has more to do, if it is to resume a finished run: that a limit was raised.
 
     Args:
         args: all flags.
+        path: the checkpoint.
         changed: names of the flags that are not as in the checkpoint.
+
+    Raises:
+        UsageError: If it has not.
+        Finished: If it has not, and ``--ckpt_path`` is auto.
     """
-    run_dir = run_of(args.ckpt_path)
+    run_dir = run_of(path)
     if args.command == "fit" and run_dir is not None and is_finished(run_dir) and not LIMITS & set(changed):
+        if args.ckpt_path == "auto":
+            raise Finished(results_of(run_dir))
         more = f"--max_epochs {2 * args.max_epochs}" if args.max_epochs else "--max_epochs or --max_steps"
         raise UsageError(f"{run_dir} is finished: for more, add {more}; without --ckpt_path a new run starts")

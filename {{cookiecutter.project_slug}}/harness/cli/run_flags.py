@@ -50,9 +50,13 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     )
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, data order and all noise")
     group.add_argument(
+        "--run_name", type=run_name, metavar="NAME", help="name of the run's directory; default: date, time and model"
+    )
+    group.add_argument(
         "--ckpt_path",
         metavar="FILE",
-        help="checkpoint to resume from, or to validate, test or predict with; last, best: of the newest run",
+        help="checkpoint to resume from, or to validate, test or predict with; last, best: of the newest run; auto: "
+        "start the run of --run_name, or resume it",
     )
     group.add_argument(
         "--predictions",
@@ -86,6 +90,9 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     )
     group.add_argument(
         "--save_every_n_train_steps", type=positive_int, metavar="N", help="write last.ckpt within epochs, too"
+    )
+    group.add_argument(
+        "--save_every_minutes", type=positive_float, metavar="N", help="write last.ckpt within epochs, by the clock"
     )
     group.add_argument(
         "--save_weights_only",
@@ -236,6 +243,15 @@ def seed(text: str) -> int:
     if count(text) >= 2**32:
         raise ArgumentTypeError(f"{text!r} is more than 4294967295")
     return int(text)
+
+
+def run_name(text: str) -> str:
+    """Return ``text`` if it can be the name of a directory anywhere."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,99}", text) or text.endswith("."):
+        raise ArgumentTypeError(
+            f"{text!r} is no name for a directory: take up to 100 letters, digits and . _ = -, a letter or digit first"
+        )
+    return text
 
 
 def all_or_count(text: str) -> int:

@@ -25,7 +25,7 @@ ALL_COMMANDS = (*COMMANDS, "new")
 NAMES = ("model_name", "data_name", "seed")
 # Flags that fit does not take from a checkpoint: the command, its files, searches before training, the folder.
 NOT_TAKEN = {
-    *("command", "config", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
+    *("command", "config", "run_name", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
     *("auto_lr_find", "auto_scale_batch_size"),
 }
 
@@ -68,8 +68,8 @@ def parse_args(
         return resolve(args)
     changed = differences(args, checkpoint, named.command)
     args = resolve(args)
+    require_more_to_do(args, checkpoint.name, changed)
     args.ckpt_path = checkpoint.name
-    require_more_to_do(args, changed)
     if changed:
         flags = ", ".join(f"--{name} {now} (there {then})" for name, (now, then) in changed.items())
         notice(f"unlike {checkpoint.name}: {flags}")
@@ -89,7 +89,8 @@ def read_sources(words: Sequence[str]) -> tuple[Namespace, list[Source], Source 
     """Return the flags that name sources, the config files, the last one first, and the checkpoint, if one is named."""
     reader = Parser()
     reader.add_argument("--config", nargs="+", action="extend", default=[])
-    for flag in ("--command", "--ckpt_path", "--resume_from_checkpoint", "--default_root_dir", "--model_name"):
+    files = ("--run_name", "--ckpt_path", "--resume_from_checkpoint", "--default_root_dir")
+    for flag in ("--command", "--model_name", *files):
         reader.add_argument(flag)
     named, _ = reader.parse_known_args(words)
     configs = [Source(file, read_config(file)) for file in reversed(named.config)]

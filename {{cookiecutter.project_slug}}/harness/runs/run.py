@@ -32,6 +32,12 @@ LOCK_FILE = ".lock"
 JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
+REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
+# Files that a run writes before its first checkpoint.
+BEGINNINGS = (
+    *(CONFIG_FILE, ERROR_FILE, CHECKPOINTS, REPORTS_FILE),
+    *("hparams.yaml", "metrics.csv", "events.out.tfevents.*"),
+)
 
 
 class Run:
@@ -55,10 +61,12 @@ class Run:
 
     def __init__(self, args: Namespace, run_dir: Path | str | None = None) -> None:
         self.args = args
-        self.ckpt_path: str | None = None if args.ckpt_path == "none" else args.ckpt_path
+        self.ckpt_path: str | None = None if args.ckpt_path in ("none", "auto") else args.ckpt_path
         self.loggers: list[Any] = []
         self.failed = False
         self._wanted = Path(run_dir) if run_dir is not None else None
+        if self._wanted is None and args.run_name is not None:
+            self._wanted = Path(args.default_root_dir, args.run_name)
         self._depth = 0
         self._opened = ExitStack()
         own = run_of(args.ckpt_path) if args.command == "fit" else None
@@ -89,9 +97,12 @@ class Run:
         self.dir.mkdir(parents=True, exist_ok=True)
         self._opened.enter_context(locked(self.dir))
         remove_parts(self.dir)
+        if self.args.ckpt_path == "auto" and not (self.dir / CHECKPOINTS / LAST).exists():
+            clear(self.dir)  # it was killed before its first checkpoint, if it was there at all
         if not self.resumes and RUN_DIR not in os.environ and (self.dir / CONFIG_FILE).exists():
             self._opened.close()
-            raise UsageError(f"{self.dir} holds a run already: name another directory")
+            resume = "resume it with --ckpt_path auto, or take another name" if self.args.run_name else "name another"
+            raise UsageError(f"{self.dir} holds a run already: {resume}")
 
     def _remove_if_empty(self, error: BaseException) -> None:
         """Remove the new directory of a run that failed before it had a result."""
@@ -115,9 +126,11 @@ class Run:
     @property
     def flags(self) -> dict[str, Any]:
         """The flags that config.yaml and checkpoints hold: to repeat a resumed run is to start where it started."""
-        flags = vars(self.args).copy()
+        flags = {name: value for name, value in vars(self.args).items() if name != "run_name"}
         if self.resumes:
             flags["ckpt_path"] = self._first_ckpt_path
+        elif flags["ckpt_path"] == "auto":
+            flags["ckpt_path"] = None
         return flags
 
     @property
@@ -152,9 +165,31 @@ class Run:
 
     def summary(self, results: Mapping[str, float | str]) -> dict[str, float | str]:
         """Return the results of a run, its checkpoints and its directory: the table that the program prints."""
-        files = {name: self.dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
-        written = {name: str(path) for name, path in files.items() if path.exists() and self.args.command == "fit"}
+        written = checkpoints(self.dir) if self.args.command == "fit" else {}
         return {**dict(sorted(results.items())), **written, "run": str(self.dir)}
+
+
+def checkpoints(run_dir: Path) -> dict[str, str]:
+    """Return the files of the best and the last checkpoint of a run, as far as there are any."""
+    files = {name: run_dir / CHECKPOINTS / f"{name}.ckpt" for name in ("best", "last")}
+    return {name: str(path) for name, path in files.items() if path.exists()}
+
+
+def results_of(run_dir: Path) -> dict[str, float | str]:
+    """Return the table that the program has printed at the end of a run of fit."""
+    return {**metrics_of(run_dir), **checkpoints(run_dir), "run": str(run_dir)}
+
+
+def metrics_of(run_dir: Path) -> dict[str, float]:
+    """Return the metrics of a finished run."""
+    metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
+    return metrics
+
+
+def clear(run_dir: Path) -> None:
+    """Remove the files of a run that was killed before its first checkpoint, and no others."""
+    for path in [path for pattern in BEGINNINGS for path in run_dir.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def open_run(args: Namespace, run: Run | Path | str | None = None) -> Run:

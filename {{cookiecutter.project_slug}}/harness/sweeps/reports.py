@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from harness.cli.run_flags import of_validation
 from harness.runs.processes import is_first_process
-from harness.sweeps.run import REPORTS_FILE
+from harness.runs.run import REPORTS_FILE
 from harness.training.boundaries import BoundaryCallback
 
 

@@ -1,9 +1,7 @@
 """One run of a sweep: in this process, or in processes of a program such as main.py."""
 
 import gc
-import json
 import os
-import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -23,9 +21,10 @@ from harness.runs.run import (
     CONFIG_FILE,
     ERROR_FILE,
     LAST,
-    METRICS_FILE,
+    clear,
     is_finished,
     locked,
+    metrics_of,
     write_config,
     write_error,
 )
@@ -33,17 +32,6 @@ from harness.runs.run import (
 POLL = 0.5  # seconds between two looks at a run in other processes
 GROUP = "WANDB_RUN_GROUP"
 OUTPUT_FILE = "output.log"
-REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
-# Files that a run writes before its first checkpoint; ``clear`` removes no others.
-BEGINNINGS = (
-    CONFIG_FILE,
-    "hparams.yaml",
-    "metrics.csv",
-    "events.out.tfevents.*",
-    CHECKPOINTS,
-    ERROR_FILE,
-    REPORTS_FILE,
-)
 
 # Trains a model with flags, in a directory, with additional callbacks; returns the last value of each metric.
 Train = Callable[..., Mapping[str, float]]
@@ -113,18 +101,6 @@ def in_group(name: str) -> Iterator[None]:
     finally:
         if before is None:
             del os.environ[GROUP]
-
-
-def metrics_of(run_dir: Path) -> dict[str, float]:
-    """Return the metrics of a finished run."""
-    metrics: dict[str, float] = json.loads((run_dir / METRICS_FILE).read_text())
-    return metrics
-
-
-def clear(run_dir: Path) -> None:
-    """Remove the files of a run that was killed before its first checkpoint."""
-    for path in [path for pattern in BEGINNINGS for path in run_dir.glob(pattern)]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def processes(args: Namespace) -> int:

@@ -4,6 +4,7 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,7 +24,7 @@ def build_checkpoints(args: Namespace, folder: Path, monitor: str | None, mode: 
         if args.save_top_k != 1:
             name, k = "epoch={epoch:03}-step={step}", args.save_top_k
             yield TopK(filename=name, monitor=monitor, mode=mode, save_top_k=k, auto_insert_metric_name=False, **common)
-    yield Last(folder / LAST, args.save_every_n_train_steps, save_weights_only=weights_only)
+    yield Last(folder / LAST, args.save_every_n_train_steps, args.save_every_minutes, save_weights_only=weights_only)
 
 
 class Best(ModelCheckpoint):
@@ -65,23 +66,40 @@ class TopK(Best):
 
 
 class Last(Checkpoint, BoundaryCallback):
-    """Writes ``last.ckpt`` after every epoch, after every N optimiser steps, and before a signal ends the run.
+    """Writes ``last.ckpt`` after every epoch, N optimiser steps or minutes, and before a signal ends the run.
 
     Args:
         path: the file.
         every_n_train_steps: the N, or None.
+        every_minutes: the minutes, or None.
         save_weights_only: leave out the state that fit needs to resume.
     """
 
-    def __init__(self, path: Path, every_n_train_steps: int | None, *, save_weights_only: bool) -> None:
-        self.path, self.every_n_train_steps, self.save_weights_only = path, every_n_train_steps, save_weights_only
+    def __init__(
+        self, path: Path, every_n_train_steps: int | None, every_minutes: float | None, *, save_weights_only: bool
+    ) -> None:
+        self.path, self.save_weights_only = path, save_weights_only
+        self.every_n_train_steps, self.every_minutes = every_n_train_steps, every_minutes
         self.step = 0  # of the last file
+        self.time = monotonic()  # of the last file
+
+    def on_restored(self, trainer: pl.Trainer) -> None:
+        """Count the minutes from here."""
+        self.time = monotonic()
 
     def on_boundary(self, trainer: pl.Trainer, epoch_is_over: bool) -> None:
         """Write the file if it is time."""
-        step, every = trainer.global_step, self.every_n_train_steps
-        if epoch_is_over or (every and step % every == 0 and step != self.step and not in_mid_step(trainer)):
+        if epoch_is_over or (self.is_due(trainer) and trainer.global_step != self.step and not in_mid_step(trainer)):
             self.save(trainer)
+
+    def is_due(self, trainer: pl.Trainer) -> bool:
+        """Return whether N steps or the minutes are over; all processes return the same."""
+        if self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0:
+            return True
+        if self.every_minutes is None:
+            return False
+        is_due = monotonic() - self.time >= 60 * self.every_minutes
+        return trainer.strategy.reduce_boolean_decision(is_due, all=False) if trainer.world_size > 1 else is_due
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the file.
@@ -91,4 +109,4 @@ class Last(Checkpoint, BoundaryCallback):
         """
         require_finite_weights(trainer)
         trainer.save_checkpoint(self.path, self.save_weights_only)
-        self.step = trainer.global_step
+        self.step, self.time = trainer.global_step, monotonic()

@@ -29,7 +29,11 @@ EXPERIMENTS = ROOT / "conf" / "experiment"
 NAMES = ("model_name", "data_name")  # they determine the other flags
 PACKAGE = "# @package _global_"
 # Flags without a place in a config: experiment=FILE replaces --config, and jobs make no predictions.
-OMITTED = {"config": "experiment=FILE takes the flags of a file", "predictions": "a job trains"}
+OMITTED = {
+    "config": "experiment=FILE takes the flags of a file",
+    "predictions": "a job trains",
+    "run_name": "hydra.run.dir and hydra.sweep.dir name directories",
+}
 # Flags of Lightning 1.x that no flag of today replaces; all others have only their new name.
 STILL_USED = ("auto_lr_find", "auto_scale_batch_size")
 

@@ -159,6 +159,8 @@ def read_sweep(argv: Sequence[str], build_parser: BuildParser, stored: Definitio
     if flags.num_nodes > 1:
         raise UsageError("trials do not go over several machines: give each machine the same command with --storage")
     path = checkpoint.name if checkpoint is not None else None
+    if flags.run_name is not None:
+        raise UsageError("--run_name names one run: the name of a sweep is --study_name")
     if flags.ckpt_path in ("best", "last"):
         raise UsageError(f"--ckpt_path {flags.ckpt_path} is another file after the next run: give {path}")
     if run_of(path):

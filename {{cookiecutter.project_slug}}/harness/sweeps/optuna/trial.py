@@ -15,14 +15,14 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from harness.errors import RunError, Stopped, UsageError
 from harness.files import whole_file
 from harness.found import DATA, MODELS
-from harness.runs.run import CONFIG_FILE, is_finished, locked, write_metrics
+from harness.runs.run import CONFIG_FILE, clear, is_finished, locked, metrics_of, write_metrics
 from harness.sweeps.optuna import records
 from harness.sweeps.optuna.best import checkpoint_in, due, run_of_trial, untested
 from harness.sweeps.optuna.claims import Claim, Claims
 from harness.sweeps.optuna.flags import TESTS
 from harness.sweeps.optuna.objective import Program, Trial
 from harness.sweeps.reports import Report, Reporter, read_reports
-from harness.sweeps.run import clear, free_memory, metrics_of, processes, reason, run_program
+from harness.sweeps.run import free_memory, processes, reason, run_program
 
 TEST_DIR = "test"  # in the directory of a trial's run
 ONLY_TEST = ("--auto_lr_find=no", "--auto_scale_batch_size=no", "--enable_progress_bar=no")  # the first two are for fit
