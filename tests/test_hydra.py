@@ -371,3 +371,13 @@ def test_the_command_lines_of_the_page_on_hydra_work(project, tmp_path):
         python, *words = shlex.split(line, comments=True)
         assert python == "python"
         assert project.python(*words, cwd=tmp_path).returncode == 0, line
+
+
+def test_wandb_groups_the_jobs_of_a_multirun(project, tmp_path):
+    pytest.importorskip("wandb")
+    hydra(
+        project, "-m", *SHORT, "seed=1,2", "logger=wandb", "hydra.sweep.dir=tried", cwd=tmp_path, WANDB_MODE="offline"
+    )
+    runs = list(tmp_path.glob("tried/*/wandb/offline-run-*/*.wandb"))
+    assert len(runs) == 2
+    assert all(b"2\x05tried" in file.read_bytes() for file in runs)

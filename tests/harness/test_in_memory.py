@@ -147,3 +147,42 @@ def test_a_batch_of_tensors_is_moved_as_lightning_moves_others():
     nested = module.transfer_batch_to_device({"x": X, "names": ["a"]}, device, 0)
     assert nested["x"].is_meta
     assert nested["names"] == ["a"]
+
+
+class Rows(InMemoryData):
+    def load(self):
+        y = torch.arange(20) % 4
+        return {"train": (torch.arange(12.0), y[:12]), "val": (torch.arange(12.0, 20.0), y[12:]), "test": (y, y)}
+
+
+@pytest.mark.parametrize("of", [2, 3, 5])
+def test_folds_are_disjoint_complete_and_stratified(of):
+    found, test = [], None
+    for number in range(1, of + 1):
+        data = Rows({"batch_size": 4, "num_workers": 0, "fold": f"{number}/{of}"})
+        data.setup("fit")
+        x, y = data.splits["val"].tensors
+        found += x.tolist()
+        assert sorted([*x.tolist(), *data.splits["train"].tensors[0].tolist()]) == list(range(20))
+        counts = torch.bincount(y, minlength=4)
+        assert counts.max() - counts.min() <= 1
+        test = data.splits["test"].tensors[0] if test is None else test
+        assert torch.equal(data.splits["test"].tensors[0], test)
+    assert sorted(found) == list(range(20))
+
+
+def test_folds_need_tensors_and_enough_samples():
+    class Few(Rows):
+        def load(self):
+            return {"train": (torch.ones(2),), "test": (torch.ones(2),)}
+
+    class Samplewise(Rows):
+        def load(self):
+            return {"train": Dataset(), "val": Dataset()}
+
+    for kind, message in (
+        (Few, "2 samples are too few for 3 folds"),
+        (Samplewise, "load\\(\\) of Samplewise returns no"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            kind({"batch_size": 4, "num_workers": 0, "fold": "1/3"}).setup("fit")

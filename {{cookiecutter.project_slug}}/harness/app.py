@@ -12,6 +12,7 @@ from harness.cli.completion import complete
 from harness.cli.new import new
 from harness.cli.sources import BuildParser, parse_args
 from harness.errors import Finished, ModelError, RunError, Stopped, UsageError
+from harness.repeats import add_repeat_args, repeat, taken_from
 from harness.runs import signals
 from harness.runs.processes import is_first_process, job, mark_first, requeue, was_started_by_first
 
@@ -33,7 +34,9 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
             new(words[1:])
             return
         try:
-            table = main(parse_args(build_parser, words))
+            args = parse_args(lambda names: add_repeat_args(build_parser(names)), words)
+            own = taken_from(args)
+            table = main(args) if own is None else repeat(own, args, words)
         except Finished as finished:
             table = finished.results
         if is_first_process():

@@ -53,11 +53,43 @@ class InMemoryData(DataFlags, pl.LightningDataModule):
         if not self.splits:
             loaded = self.load().items()
             self.splits = {name: TensorDataset(*part) if isinstance(part, tuple) else part for name, part in loaded}
+            if self.hparams.get("fold"):
+                self.splits = {**self.splits, **self.folded(*map(int, self.hparams.fold.split("/")))}
         if dataset_cache is not None and key not in dataset_cache:
             dataset_cache.clear()
             dataset_cache[key] = self.splits
         if self.hparams.get("data_on_device") and self.trainer is not None:
             self.splits = {name: self._on_device(name, data) for name, data in self.splits.items()}
+
+    def folded(self, number: int, of: int) -> dict[str, Dataset[Any]]:
+        """Return "train" and "val" for a fold of both together; the test set stays.
+
+        Folds do not depend on the seed. Where the last tensor of the samples has classes, an int for each sample, the
+        folds have the same share of each. A subclass whose splits are no tensors defines this method.
+
+        Args:
+            number: of the fold, from 1.
+            of: how many folds there are.
+
+        Raises:
+            UsageError: If the splits are no tensors, or there are fewer samples than folds.
+        """
+        both = [self.splits[name] for name in ("train", "val") if name in self.splits]
+        if not all(isinstance(part, TensorDataset) for part in both):
+            raise UsageError(f"--fold: load() of {type(self).__name__} returns no tensors: define folded(number, of)")
+        tensors = [torch.cat(parts) for parts in zip(*(part.tensors for part in both), strict=True)]
+        count, classes = len(tensors[0]), tensors[-1]
+        if count < of:
+            raise UsageError(f"--fold: {count} samples are too few for {of} folds")
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+        if classes.dim() == 1 and not classes.is_floating_point():
+            order = order[torch.argsort(classes[order], stable=True)]  # of each class, every so-many-th sample
+        is_val = torch.zeros(count, dtype=torch.bool)
+        is_val[order[number - 1 :: of]] = True
+        return {
+            "train": TensorDataset(*(tensor[~is_val] for tensor in tensors)),
+            "val": TensorDataset(*(tensor[is_val] for tensor in tensors)),
+        }
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of the training set; with --overfit_batches, in order."""

@@ -30,7 +30,7 @@ from harness.runs.run import (
 )
 
 POLL = 0.5  # seconds between two looks at a run in other processes
-GROUP = "WANDB_RUN_GROUP"
+GROUP = "WANDB_RUN_GROUP"  # environment variable of W&B; TensorBoard groups runs by their directory
 OUTPUT_FILE = "output.log"
 
 # Trains a model with flags, in a directory, with additional callbacks; returns the last value of each metric.

@@ -109,7 +109,8 @@ def run_worker(config: DictConfig, argv: list[str], module: str) -> float:
     from harness.sweeps.optuna.program import open_claims, read_command_line
     from harness.sweeps.optuna.storages import storage_errors
     from harness.sweeps.optuna.study import storage_of
-    from harness.sweeps.optuna.workers import GROUP, work
+    from harness.sweeps.optuna.workers import work
+    from harness.sweeps.run import GROUP
 
     hush_lightning()
     program = load_program(module)

@@ -12,7 +12,7 @@ from harness.cli.sources import BuildParser, parse_args
 from harness.errors import RunError
 from harness.runs.processes import RUN_DIR
 from harness.sweeps.optuna.flags import sweep_flags
-from harness.sweeps.run import in_group, run_in
+from harness.sweeps.run import run_in
 
 PROGRAM = "sweep_optuna.py"
 OBJECTIVES = "LIT_OBJECTIVES"  # environment variable of the processes of a run: the metrics of its sweep
@@ -53,16 +53,9 @@ class Trial:
         if self.is_process:
             return train(self.args, self.run_dir, callbacks=self.callbacks)
         environment = {OBJECTIVES: ",".join(self.metrics)}
-        with in_group(self.run_dir.parents[1].name):  # STUDY/trials/NUMBER
-            return run_in(
-                self.run_dir,
-                self.args,
-                train,
-                self.callbacks,
-                program=PROGRAM,
-                watch=self.watch,
-                environment=environment,
-            )
+        return run_in(
+            self.run_dir, self.args, train, self.callbacks, program=PROGRAM, watch=self.watch, environment=environment
+        )
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """Return the metrics that the sweep optimizes.

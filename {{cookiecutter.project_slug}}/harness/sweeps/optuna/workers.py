@@ -18,12 +18,12 @@ from harness.runs.processes import ENDS_WITH_PARENT
 from harness.sweeps.optuna.best import due, keep_checkpoints, untested
 from harness.sweeps.optuna.claims import MOST_DEATHS, Claim, Claims
 from harness.sweeps.optuna.sweep import Sweep
+from harness.sweeps.run import GROUP
 
 NUMBER = "LIT_WORKER"  # environment variable: the number of a worker
 POLL = 0.1  # seconds between two looks at the processes
 LOOK = 2.0  # seconds between two looks at the study
 LOGS = "logs"
-GROUP = "WANDB_RUN_GROUP"  # environment variable of W&B; TensorBoard groups runs by their directory
 
 
 def worker_number() -> int | None:
