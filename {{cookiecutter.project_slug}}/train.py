@@ -33,18 +33,17 @@ def build(args: Namespace, run: Run, **trainer_args: Any) -> tuple[Any, Any, Any
     check_run(args, run, model, data)
 
     # Arguments here win over the flags: add your own callbacks, loggers, strategy or plugins.
-    arguments = {
-        "default_root_dir": run.dir,
-        "logger": trainer_args.pop("logger", None) or build_loggers(args, run) or False,
-        "enable_checkpointing": args.command == "fit" and args.enable_checkpointing,
-        "enable_model_summary": False,  # printed by a callback
-        "num_sanity_val_steps": 0 if run.ckpt_path else args.num_sanity_val_steps,
+    trainer = Trainer.from_argparse_args(
+        args,
+        default_root_dir=run.dir,
+        logger=trainer_args.pop("logger", None) or build_loggers(args, run) or False,
+        callbacks=[*build_callbacks(args, run, model, data), *trainer_args.pop("callbacks", [])],
+        plugins=[CheckpointFiles(run.flags), *trainer_args.pop("plugins", [])],  # written and loaded safely, with flags
+        enable_checkpointing=args.command == "fit" and args.enable_checkpointing,
+        enable_model_summary=False,  # printed by a callback
+        num_sanity_val_steps=0 if run.ckpt_path else args.num_sanity_val_steps,
         **trainer_args,
-        "callbacks": [*build_callbacks(args, run, model, data), *trainer_args.get("callbacks", [])],
-        # checkpoint files are written atomically, loaded without running code, and hold the flags
-        "plugins": [CheckpointFiles(run.flags), *trainer_args.get("plugins", [])],
-    }
-    trainer = Trainer.from_argparse_args(args, **arguments)
+    )
     resume_exactly(trainer, args, run)
     return model, data, trainer
 
