@@ -24,7 +24,10 @@ FLOORS = [
     ["models"],
     ["data"],
     ["harness.batches", "harness.data", "harness.optimizers"],
-    ["harness.config_files", "harness.data_flags", "harness.files", "harness.signature", "harness.words"],
+    [
+        *("harness.config_files", "harness.data_flags", "harness.files"),
+        *("harness.optimizer_flags", "harness.signature", "harness.words"),
+    ],
     ["harness.errors", "harness.flags", "harness.trainer_args"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

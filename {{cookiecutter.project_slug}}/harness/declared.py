@@ -19,7 +19,8 @@ HOOKS = ("add_model_specific_args", "add_data_specific_args")
 CONSTANTS = ("data_name", "monitor", "monitor_mode")
 # Base classes by name, and what the hooks of a derived class inherit from them.
 BASES = {"LightningModule": object, "LightningDataModule": object, "InMemoryData": DataFlags}
-LIGHT = {"harness.data_flags", "harness.errors", "harness.flags", "harness.trainer_args"}  # import no torch
+# Modules of the harness that import no torch.
+LIGHT = {f"harness.{name}" for name in ("data_flags", "errors", "flags", "optimizer_flags", "trainer_args")}
 
 
 def read_declaration(path: Path, module: str) -> Any:

@@ -90,7 +90,10 @@ class MyModel(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser."""
-        # Change the optimiser here. To add a learning rate schedule, return
+        # Change the optimiser here. For --optimizer, --weight_decay, --lr_schedule cosine and --warmup_steps, call
+        # add_optimizer_args(group) of harness.optimizer_flags above, without --learning_rate, and here
+        #     return build_optimizer(self)  # of harness.optimizers
+        # To add a schedule of your own, return
         #     {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 5)}
         # For several optimisers, set self.automatic_optimization = False in __init__ and step them in training_step.
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate, fused=can_fuse(self))
