@@ -42,7 +42,17 @@ def build_optimizer(model: pl.LightningModule) -> Optimizer | dict[str, Any]:
         part = min(1.0, (step - flags.warmup_steps) / max(1.0, steps - flags.warmup_steps))
         return 1 - part if flags.lr_schedule == "linear" else (1 + cos(pi * part)) / 2
 
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": Schedule(optimizer, factor), "interval": "step"}}
+
+
+class Schedule(LambdaLR):
+    """LambdaLR that follows its function from the first step after a resume, also where that has changed."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the step, and set the step size of it."""
+        super().load_state_dict(state_dict)
+        for group, rate, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True):
+            group["lr"] = rate * factor(self.last_epoch)
 
 
 def can_fuse(model: pl.LightningModule) -> bool:
