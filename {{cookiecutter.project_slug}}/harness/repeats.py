@@ -24,7 +24,6 @@ from harness.cli.run_flags import seed
 from harness.errors import RunError, UsageError
 from harness.files import whole_file
 from harness.flags import positive_int
-from harness.found import DATA
 from harness.runs import signals
 from harness.runs.processes import ENDS_WITH_PARENT
 from harness.runs.run import is_finished, locked, metrics_of
@@ -90,7 +89,7 @@ def repeat(own: Namespace, args: Namespace, words: Sequence[str]) -> dict[str, f
     """
     if args.command != "fit" or args.ckpt_path not in (None, "auto"):
         raise UsageError("--seeds and --folds repeat a fit from its beginning: leave out --ckpt_path and the command")
-    if own.folds is not None and (args.data_name is None or "--fold" not in DATA.flags_of(args.data_name)):
+    if own.folds is not None and "fold" not in args:
         raise UsageError("--folds needs data with the flag --fold, as InMemoryData has it: see docs/growing.md")
     name = args.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{args.model_name}_repeats"
     folder = Path(args.default_root_dir, name)
