@@ -53,6 +53,11 @@ def test_seeds_give_the_metrics_of_their_runs_with_mean_and_deviation(project, t
     assert len(rows(folder)) == 4
     assert again.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    # Another command does not pass for it.
+    other = project.python("main.py", *SHORT, "--batch_size", "8", "--seeds", "1", "--run_name", "all", cwd=tmp_path)
+    assert other.returncode == 2
+    message = "runs/all holds runs with other flags: --batch_size 8 (there 64); take another --run_name"
+    assert message in other.stderr.splitlines()[-1]
 
 
 def test_folds_share_out_the_data(project, tmp_path):

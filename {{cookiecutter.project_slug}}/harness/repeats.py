@@ -21,6 +21,7 @@ from statistics import mean, stdev
 from time import sleep
 
 from harness.cli.run_flags import seed
+from harness.config_files import dump_config, parse_config, read_config
 from harness.errors import RunError, UsageError
 from harness.files import whole_file
 from harness.flags import positive_int
@@ -30,7 +31,8 @@ from harness.runs.run import is_finished, locked, metrics_of
 from harness.trainer_args import notice
 
 POLL = 0.1  # seconds between two looks at the processes
-TABLE, SUMMARY = "repeats.csv", "repeats.json"
+TABLE, SUMMARY, FLAGS = "repeats.csv", "repeats.json", "repeats.yaml"
+OF_ONE_RUN = ("seed", "fold", "run_name", "ckpt_path", "default_root_dir")
 OWN = ("seeds", "folds", "workers")
 
 
@@ -95,6 +97,7 @@ def repeat(own: Namespace, args: Namespace, words: Sequence[str]) -> dict[str, f
     folder = Path(args.default_root_dir, name)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder), signals.waiting():
+        require_same_flags(folder, args)
         runs = Runs(folder, list(words), own)
         runs.work()
         runs.write()
@@ -103,6 +106,24 @@ def repeat(own: Namespace, args: Namespace, words: Sequence[str]) -> dict[str, f
     if runs.failed:
         raise RunError("; ".join(f"{run} failed: {reason}" for run, reason in runs.failed.items()))
     return {**runs.summary(), "table": str(folder / TABLE), "run": str(folder)}
+
+
+def require_same_flags(folder: Path, args: Namespace) -> None:
+    """Write the flags that all runs of a folder have in common, or compare them with those that are there.
+
+    Raises:
+        UsageError: If they differ.
+    """
+    now = parse_config(dump_config({name: value for name, value in vars(args).items() if name not in OF_ONE_RUN}))
+    file = folder / FLAGS
+    if not file.exists():
+        with whole_file(file) as content:
+            content.write(dump_config(now).encode())
+    there = read_config(str(file))
+    different = [name for name in now if now[name] != there.get(name)]
+    if different:
+        flags = ", ".join(f"--{name} {now[name]} (there {there.get(name)})" for name in different)
+        raise UsageError(f"{folder} holds runs with other flags: {flags}; take another --run_name")
 
 
 class Runs:
