@@ -1,6 +1,7 @@
 """One run, from the flags to the metrics. Yours: change it where your training differs."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from harness.training.progress import set_up_process
 from harness.training.steps import can
 
 
-def build(args: Namespace, run: Run, **trainer_args: Any) -> tuple[Any, Any, Any]:
+def build(args: Namespace, run: Run, callbacks: Sequence[Any] = (), **kw: Any) -> tuple[Any, Any, Any]:
     """Return the model, its data module (None if the model has its own loaders) and Lightning's Trainer."""
     set_up_process(args)
     pl.seed_everything(args.seed, workers=True, verbose=False)
@@ -36,28 +37,29 @@ def build(args: Namespace, run: Run, **trainer_args: Any) -> tuple[Any, Any, Any
     trainer = Trainer.from_argparse_args(
         args,
         default_root_dir=run.dir,
-        logger=trainer_args.pop("logger", None) or build_loggers(args, run) or False,
-        callbacks=[*build_callbacks(args, run, model, data), *trainer_args.pop("callbacks", [])],
-        plugins=[CheckpointFiles(run.flags), *trainer_args.pop("plugins", [])],  # written and loaded safely, with flags
+        logger=kw.pop("logger", None) or build_loggers(args, run) or False,
+        callbacks=[*build_callbacks(args, run, model, data), *callbacks],
+        plugins=[CheckpointFiles(run.flags), *kw.pop("plugins", [])],  # written and loaded safely, with flags
         enable_checkpointing=args.command == "fit" and args.enable_checkpointing,
         enable_model_summary=False,  # printed by a callback
         num_sanity_val_steps=0 if run.ckpt_path else args.num_sanity_val_steps,
-        **trainer_args,
+        **kw,
     )
     resume_exactly(trainer, args, run)
     return model, data, trainer
 
 
-def train(args: Namespace, run: Run | Path | None = None, **trainer_args: Any) -> dict[str, float]:
+def train(args: Namespace, run: Run | Path | None = None, callbacks: Sequence[Any] = (), **kw: Any) -> dict[str, float]:
     """Fit, then validate and test the best weights; return the last value of each metric.
 
     Args:
         args: all flags, from ``main.parse_args``.
         run: the run, or its directory; by default a new one.
-        **trainer_args: of the Trainer, such as a logger or a strategy; callbacks and plugins are added to those here.
+        callbacks: more callbacks for the Trainer.
+        **kw: other arguments of it, such as a logger, a strategy or plugins.
     """
     with open_run(args, run) as run, explained(args, run):
-        model, data, trainer = build(args, run, **trainer_args)
+        model, data, trainer = build(args, run, callbacks, **kw)
         if args.auto_lr_find or args.auto_scale_batch_size:
             trainer.tune(model, datamodule=data)
         trainer.fit(model, datamodule=data, ckpt_path=run.ckpt_path)
@@ -76,8 +78,7 @@ def evaluate(args: Namespace, run: Run | Path | None = None) -> dict[str, float]
     """Validate or test the weights of ``--ckpt_path``; return the metrics."""
     with open_run(args, run) as run, explained(args, run):
         model, data, trainer = build(args, run)
-        command = trainer.validate if args.command == "validate" else trainer.test
-        command(model, datamodule=data, ckpt_path=run.ckpt_path, verbose=False)
+        getattr(trainer, args.command)(model, datamodule=data, ckpt_path=run.ckpt_path, verbose=False)
         return run.finish(trainer.callback_metrics)
 
 

@@ -35,7 +35,7 @@ for name in HOOKS:
 
 def calls_of_a_run(*argv):
     told = Told()
-    train(parse_args([*SHORT, *QUIET, "--default_root_dir", ".", *argv]), Path("run", *argv[:1]), [told])
+    train(parse_args([*SHORT, *QUIET, "--default_root_dir", ".", *argv]), Path("run", *argv[:1]), callbacks=[told])
     return told.calls
 
 
@@ -64,3 +64,12 @@ def test_lightning_is_left_as_it_was(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         train(parse_args([*SHORT, *QUIET]), Path("other"))
     assert dict(vars(call)) == before
+
+
+def test_hooks_that_a_callback_itself_has_are_called():
+    """Those of LambdaCallback are attributes of the instance."""
+    told = []
+    names = ("on_train_batch_start", "on_after_backward", "on_train_batch_end", "on_validation_batch_end")
+    hooks = {name: lambda *args, name=name: told.append(name) for name in names}
+    train(parse_args([*SHORT, *QUIET]), Path("run"), callbacks=[pl.callbacks.LambdaCallback(**hooks)])
+    assert [told.count(name) for name in names] == [8, 8, 8, 8]

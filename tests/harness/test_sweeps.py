@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import pytorch_lightning as pl
 import torch
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -16,7 +18,7 @@ from optuna.trial import FixedTrial, TrialState
 from sweep_program import read as read_command_line
 
 from harness import found
-from harness.errors import UsageError
+from harness.errors import Stopped, UsageError
 from harness.sweeps.optuna import sampling, storages
 from harness.sweeps.optuna.best import keep_checkpoints
 from harness.sweeps.optuna.claims import MOST_DEATHS, Claims
@@ -27,6 +29,9 @@ from harness.sweeps.optuna.space import Space, parse_search
 from harness.sweeps.optuna.study import open_study, storage_of
 from harness.sweeps.optuna.trial import Pruned, TrialReports
 from harness.sweeps.optuna.workers import deal_devices
+from harness.sweeps.reports import Reporter
+from main import parse_args
+from train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MODEL = """
@@ -457,3 +462,26 @@ def test_gpus_are_dealt_out(monkeypatch, gpus, visible, devices, expected):
         assert more["num_threads"] == max(1, len(os.sched_getaffinity(0)) // 4)
         assert more.get("devices") == (1 if devices == "auto" and gpus else None)
     assert dealt == expected
+
+
+class SignalAtTheEnd(pl.Callback):
+    """Sends SIGTERM in a hook of the last epoch."""
+
+    def __init__(self, hook):
+        setattr(self, hook, self.send)
+
+    def send(self, trainer, pl_module):
+        if trainer.state.fn == "fit" and trainer.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("hook", ["on_validation_end", "on_train_epoch_end"])
+def test_a_signal_at_the_end_of_training_loses_no_report(hook):
+    argv = ["--model_name", "my_model", "--accelerator", "cpu", "--max_epochs", "2", "--limit_train_batches", "2"]
+    sent = []
+    with pytest.raises(Stopped):
+        train(parse_args(argv), Path("run"), callbacks=[Reporter("val_loss", sent.append), SignalAtTheEnd(hook)])
+    again = parse_args(["--ckpt_path", "run/checkpoints/last.ckpt"])
+    metrics = train(again, Path("run"), callbacks=[Reporter("val_loss", sent.append)])
+    assert [(report.step, report.is_last) for report in sent] == [(1, False), (2, True)]
+    assert sent[-1].metrics["val_loss"] == metrics["val_loss"]

@@ -62,6 +62,11 @@ def unless_there(move: Callable[..., Any]) -> Callable[..., Any]:
     return to
 
 
+def defines(owner: Any, name: str, base: type) -> bool:
+    """Return whether an object has a hook of its own, as its class or itself defines it (as LambdaCallback does)."""
+    return getattr(getattr(owner, name), "__func__", None) is not getattr(base, name)
+
+
 class LeanHooks:
     """Calls the hooks of one Trainer.
 
@@ -80,8 +85,7 @@ class LeanHooks:
         if trainer is not self.trainer or "monitoring_callbacks" in options:
             return self.full[CALLBACKS](trainer, name, *args, **options)
         if name not in self.defined:
-            empty = getattr(pl.Callback, name)
-            owners = [callback for callback in trainer.callbacks if getattr(type(callback), name) is not empty]
+            owners = [callback for callback in trainer.callbacks if defines(callback, name, pl.Callback)]
             self.defined[name] = [getattr(callback, name) for callback in owners]
         for hook in self.defined[name]:
             self._called(name, hook, trainer, self.model, *args, **options)
@@ -91,7 +95,7 @@ class LeanHooks:
         if trainer is not self.trainer or pl_module is not None:
             return self.full[MODEL](trainer, name, *args, pl_module=pl_module, **options)
         hook = getattr(self.model, name)
-        if name in EMPTY_IN_MODEL and getattr(hook, "__func__", None) is getattr(pl.LightningModule, name):
+        if name in EMPTY_IN_MODEL and not defines(self.model, name, pl.LightningModule):
             return None
         return self._called(name, hook, *args, **options)
 

@@ -27,7 +27,7 @@ from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnect
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from harness.errors import UsageError
-from harness.lightning_2_6.lean_steps import lean_steps
+from harness.lightning_2_6.lean_steps import defines, lean_steps
 from harness.runs import signals
 from harness.training.boundaries import call_hook
 
@@ -57,7 +57,7 @@ def has_reader(trainer: Any) -> bool:
     hook, model = "on_train_batch_end", trainer.lightning_module
     callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, NO_READERS)]
     return (
-        any(getattr(type(callback), hook) is not getattr(pl.Callback, hook) for callback in callbacks)
+        any(defines(callback, hook, pl.Callback) for callback in callbacks)
         or is_overridden(hook, model)
         or is_overridden("log", model)
         or any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs)

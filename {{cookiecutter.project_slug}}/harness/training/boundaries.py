@@ -13,7 +13,12 @@ class BoundaryCallback(pl.Callback):
     """A callback with hooks that Lightning does not have.
 
     The loops of ``harness.lightning_2_6`` call them; with Lightning's own loops ``PublicBoundaries`` does.
+
+    Attributes:
+        ends: whether a hook may end the run: those of other callbacks come first, and lose nothing.
     """
+
+    ends = False
 
     def on_restored(self, trainer: pl.Trainer) -> None:
         """Called when all is restored from a checkpoint, if there is one, and no batch has run."""
@@ -27,9 +32,10 @@ class BoundaryCallback(pl.Callback):
 
 def call_hook(trainer: Any, name: str, *args: Any) -> None:
     """Call a hook of the boundary callbacks."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, BoundaryCallback):
-            getattr(callback, name)(trainer, *args)
+    for ends in (False, True):
+        for callback in trainer.callbacks:
+            if isinstance(callback, BoundaryCallback) and callback.ends is ends:
+                getattr(callback, name)(trainer, *args)
 
 
 class PublicBoundaries(pl.Callback):

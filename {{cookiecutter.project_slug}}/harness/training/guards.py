@@ -24,6 +24,8 @@ class StopOnSignal(BoundaryCallback):
         last: the callback that writes last.ckpt, or None.
     """
 
+    ends = True
+
     def __init__(self, last: Any | None) -> None:
         self.last = last
 
