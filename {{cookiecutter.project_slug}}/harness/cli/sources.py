@@ -6,7 +6,7 @@ parses once. (The environment is the default of a Trainer flag: see ``trainer_ar
 
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,10 @@ from harness.words import find_action, flag_words
 BuildParser = Callable[[list[str]], ArgumentParser]
 ALL_COMMANDS = (*COMMANDS, "new")
 NAMES = ("model_name", "data_name", "seed")
-# Flags that fit does not take from a checkpoint: the command, its files, searches before training, the folder.
+# Flags that fit does not take from a checkpoint: the command, its files, the folder, what comes before training.
 NOT_TAKEN = {
     *("command", "config", "run_name", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
-    *("auto_lr_find", "auto_scale_batch_size"),
+    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict"),
 }
 
 
@@ -63,17 +63,27 @@ def parse_args(
     """
     words = with_command(sys.argv[1:] if argv is None else argv, commands)
     named, configs, checkpoint = read_sources(words)
-    args, _ = parse_words(build_parser, words, [*configs, *([checkpoint] if checkpoint else [])])
+    parsed, parser = parse_words(build_parser, words, [*configs, *([checkpoint] if checkpoint else [])])
+    if gives_way(parsed, given_flags(parser, words)):
+        parsed.init_from, parsed.init_from_strict = None, False
+    changed = differences(parsed, checkpoint, named.command) if checkpoint is not None else {}
+    args = resolve(parsed)
     if checkpoint is None:
-        return resolve(args)
-    changed = differences(args, checkpoint, named.command)
-    args = resolve(args)
+        return args
     require_more_to_do(args, checkpoint.name, changed)
     args.ckpt_path = checkpoint.name
+    args.init_from, args.init_from_strict = None, False  # a run that resumes has had them
     if changed:
         flags = ", ".join(f"--{name} {now} (there {then})" for name, (now, then) in changed.items())
         notice(f"unlike {checkpoint.name}: {flags}")
     return args
+
+
+def gives_way(flags: Namespace, typed: Collection[str]) -> bool:
+    """Return whether ``--init_from`` of a config file gives way to the command line: to its command or checkpoint."""
+    path = flags.ckpt_path or flags.resume_from_checkpoint
+    is_typed = bool({"ckpt_path", "resume_from_checkpoint"} & set(typed)) and path not in (None, "none", "auto")
+    return "init_from" not in typed and (flags.command != "fit" or is_typed)
 
 
 def with_command(argv: Sequence[str], commands: Sequence[str]) -> list[str]:

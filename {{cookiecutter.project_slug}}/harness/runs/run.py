@@ -128,16 +128,18 @@ class Run:
         """The flags that config.yaml and checkpoints hold: to repeat a resumed run is to start where it started."""
         flags = {name: value for name, value in vars(self.args).items() if name != "run_name"}
         if self.resumes:
-            flags["ckpt_path"] = self._first_ckpt_path
+            first = self._first_flags
+            flags |= {name: first.get(name) for name in ("ckpt_path", "init_from")}
+            flags["init_from_strict"] = first.get("init_from_strict") == "true"
         elif flags["ckpt_path"] == "auto":
             flags["ckpt_path"] = None
         return flags
 
     @property
-    def _first_ckpt_path(self) -> str | None:
+    def _first_flags(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            return parse_config((self.dir / CONFIG_FILE).read_text(encoding="utf-8")).get("ckpt_path")
-        return None
+            return parse_config((self.dir / CONFIG_FILE).read_text(encoding="utf-8"))
+        return {}
 
     @property
     def is_finished(self) -> bool:
