@@ -13,10 +13,12 @@ from typing import Any
 from harness.cli.find import find_checkpoint, require_more_to_do
 from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
+from harness.cli.printed import FLAGS, add_printing, with_sources
 from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
 from harness.config_files import as_setting, read_config
 from harness.errors import UsageError
 from harness.found import MODELS, owner_of_flag
+from harness.runs.processes import is_first_process
 from harness.trainer_args import match_env_arguments, notice
 from harness.words import find_action, flag_words
 
@@ -64,18 +66,23 @@ def parse_args(
     words = with_command(sys.argv[1:] if argv is None else argv, commands)
     named, configs, checkpoint = read_sources(words)
     parsed, parser = parse_words(build_parser, words, [*configs, *([checkpoint] if checkpoint else [])])
-    if gives_way(parsed, given_flags(parser, words)):
+    typed = given_flags(parser, words)
+    is_shown = vars(parsed).pop(FLAGS[0], False)
+    if gives_way(parsed, typed):
         parsed.init_from, parsed.init_from_strict = None, False
     changed = differences(parsed, checkpoint, named.command) if checkpoint is not None else {}
     args = resolve(parsed)
-    if checkpoint is None:
-        return args
-    require_more_to_do(args, checkpoint.name, changed)
-    args.ckpt_path = checkpoint.name
-    args.init_from, args.init_from_strict = None, False  # a run that resumes has had them
+    if checkpoint is not None:
+        if not is_shown:
+            require_more_to_do(args, checkpoint.name, changed)
+        args.ckpt_path = checkpoint.name
+        args.init_from, args.init_from_strict = None, False  # a run that resumes has had them
+    if is_shown:
+        print(with_sources(args, parsed, parser, typed) if is_first_process() else "", end="")
+        parser.exit()
     if changed:
         flags = ", ".join(f"--{name} {now} (there {then})" for name, (now, then) in changed.items())
-        notice(f"unlike {checkpoint.name}: {flags}")
+        notice(f"unlike {args.ckpt_path}: {flags}")
     return args
 
 
@@ -172,6 +179,7 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
         if source.settings.get(name) is not None
     ]
     parser = with_help(build_parser([*names, *words]))
+    add_printing(parser)
     shorten_help(parser)
     given = given_flags(parser, words)
     command = command_of(words, sources)
