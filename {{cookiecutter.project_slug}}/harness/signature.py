@@ -54,7 +54,7 @@ class SignatureFlag(Action):
         build: Callable[[Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.build, self.words = build, listed(kinds)
+        self.build, self.kinds, self.words = build, kinds, listed(kinds)
         kwargs |= {"type": partial(convert, kinds), "metavar": describe(kinds)}
         super().__init__(option_strings, dest, **kwargs)
 

@@ -1,22 +1,37 @@
-"""``--print_config``: the flags as a config file, with their sources."""
+"""``--print_config`` and ``--print_schema``: the flags as a config file with their sources, and what they may be."""
 
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Collection
+from typing import Any
 
 from harness.cli.parser import Parser
 from harness.config_files import dump_config
 from harness.trainer_args import FORMER, OffFlag
 
-FLAGS = ("--print_config",)
+FLAGS = ("--print_config", "--print_schema")
+
+
+class PrintSchema(Action):
+    """Print the JSON schema of config files and exit."""
+
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Print and exit."""
+        from harness.cli.schema import schema_text
+
+        print(schema_text(parser), end="")
+        parser.exit()
 
 
 def add_printing(parser: ArgumentParser) -> None:
-    """Add the flag, unless the model has a flag of its name."""
+    """Add the flags, unless the model has a flag of such a name."""
     known = parser._option_string_actions
     if FLAGS[0] not in known:
         text = "print the flags as a config file, with their sources, and exit"
         # its name in the flags is none that a model can take
         parser.add_argument(FLAGS[0], dest=FLAGS[0], action="store_const", const=True, default=SUPPRESS, help=text)
+    if FLAGS[1] not in known:
+        text = "print the JSON schema of config files and exit"
+        parser.add_argument(FLAGS[1], action=PrintSchema, nargs=0, default=SUPPRESS, help=text)
 
 
 def with_sources(args: Namespace, parsed: Namespace, parser: Parser, typed: Collection[str]) -> str:

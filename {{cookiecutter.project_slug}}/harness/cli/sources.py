@@ -8,6 +8,7 @@ import sys
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.cli.find import find_checkpoint, require_more_to_do
@@ -15,11 +16,11 @@ from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
 from harness.cli.printed import FLAGS, add_printing, with_sources
 from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
-from harness.config_files import as_setting, read_config
+from harness.config_files import as_setting, read_config, schemas
 from harness.errors import UsageError
 from harness.found import MODELS, owner_of_flag
 from harness.runs.processes import is_first_process
-from harness.trainer_args import match_env_arguments, notice
+from harness.trainer_args import FORMER, match_env_arguments, notice
 from harness.words import find_action, flag_words
 
 BuildParser = Callable[[list[str]], ArgumentParser]
@@ -210,8 +211,16 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
         given |= added
     flags, others = parser.parse_known_args([*more, *words], exact)
     refuse_unknown(parser, flags, others, unknown)
+    schemas[getattr(flags, "model_name", None), getattr(flags, "data_name", None)] = partial(schema_of, parser)
     order = [action.dest for action in parser._actions if action.dest in flags]
     return Namespace(**{name: getattr(flags, name) for name in dict.fromkeys([*order, *vars(flags)])}), parser
+
+
+def schema_of(parser: Parser, flags: Collection[str]) -> str:
+    """Return the JSON schema of config files of a run with these flags; the parser may have those of a sweep, too."""
+    from harness.cli.schema import schema_text
+
+    return schema_text(parser, {*flags, "run_name", *FORMER})
 
 
 def command_of(words: Sequence[str], sources: Sequence[Source]) -> str:
