@@ -283,6 +283,8 @@ def of_a_model():
     parser.add_argument("--names", action="extend", nargs="+")
     parser.add_argument("--with-dash", type=float, default=1.0)
     parser.add_argument("--needed", required=True)
+    parser.add_argument("--from-range", type=int, choices=range(1000), default=5)
+    parser.add_argument("--bounds", nargs=2, type=float, default=(0.0, math.inf))
     return parser
 
 

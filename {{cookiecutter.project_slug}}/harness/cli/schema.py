@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from argparse import SUPPRESS, Action, ArgumentParser, BooleanOptionalAction, _AppendAction, _CountAction
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Any
 from harness.cli import run_flags
 from harness.config_files import as_setting, plain
 from harness.flags import count, positive_float, positive_int, yes_no
-from harness.trainer_args import NO, YES, Formerly, GoneFlag, OffFlag, Several, is_enum
+from harness.signature import SignatureFlag
+from harness.trainer_args import NO, YES, Formerly, GoneFlag, OffFlag, Several, TrainerFlag, is_enum
 
 Schema = dict[str, Any]
 
@@ -69,7 +70,7 @@ def schema_text(parser: ArgumentParser, flags: Collection[str] | None = None) ->
             properties = dict.fromkeys([action.dest, *options], flag_schema(action)) | properties
     schema: Schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
     schema |= {"properties": dict(reversed(properties.items())), "additionalProperties": False}
-    return json.dumps(schema, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(schema, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def has_value(action: Action) -> bool:
@@ -96,8 +97,12 @@ def values_of(action: Any) -> list[Schema]:
             return [{"type": "integer", "minimum": least, "maximum": least + 100}]
         is_switch = isinstance(action, BooleanOptionalAction) or isinstance(action.const, bool)
         return SWITCH if is_switch else [{"enum": spellings(action.const)}] if action.const is not None else []
-    items = list(of_kinds(action.kinds)) if hasattr(action, "kinds") else OF_TYPE.get(action.type, UNKNOWN)
-    if action.choices is not None:
+    items = OF_TYPE.get(action.type, UNKNOWN)
+    if isinstance(action, TrainerFlag | SignatureFlag):
+        items = list(of_kinds(action.kinds))
+    elif isinstance(action.choices, range) and action.choices.step == 1:
+        items = [{"type": "integer", "minimum": action.choices.start, "maximum": action.choices.stop - 1}]
+    elif isinstance(action.choices, Iterable):
         items = [{"enum": [each for choice in action.choices for each in spellings(choice)]}]
     if action.nargs in (None, "?") and not isinstance(action, _AppendAction):
         return items
@@ -162,4 +167,6 @@ def spellings(value: Any) -> list[Any]:
 def as_json(value: Any) -> Any:
     """Return a value as a config file has it; infinite numbers, which JSON does not have, as text."""
     value = plain(value)
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
     return as_setting(value) if isinstance(value, float) and not isfinite(value) else value
