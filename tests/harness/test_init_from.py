@@ -230,3 +230,15 @@ def test_two_processes_take_them(first):
     assert result.stderr.count("all 2 taken") == 1
     assert same(weights_of("runs/two/checkpoints/last.ckpt"), first)
     assert json.loads(Path("runs/two/metrics.json").read_text())
+
+
+def test_every_trial_of_a_sweep_begins_with_them(first):
+    program = pytest.importorskip("sweep_optuna")
+    from harness.sweeps.optuna.sweep import read_sweep
+
+    words = ["--model_name", "my_model", "--n_trials", "2"]
+    sweep = read_sweep([*words, "--init_from", LAST], program.build_parser)
+    args = sweep.run_args({"learning_rate": 0.1})
+    assert args.init_from == LAST
+    assert f"--init_from={LAST}" in sweep.command(args)
+    assert sweep.name != read_sweep(words, program.build_parser).name
