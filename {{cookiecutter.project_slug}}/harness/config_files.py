@@ -2,12 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+
+# Makers of the JSON schema for the names of flags, by model and data: those that this process has parsed flags of.
+schemas: dict[tuple[Any, Any], Callable[[Collection[str]], str]] = {}
 
 
 def read_config(file: str) -> dict[str, Any]:

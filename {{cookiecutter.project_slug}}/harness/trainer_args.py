@@ -143,7 +143,7 @@ class TrainerFlag(Action):
     """
 
     def __init__(self, *args: Any, kinds: Sequence[Any], environment: Mapping[str, Any], **kwargs: Any) -> None:
-        self.environment, self.words = environment, listed(kinds)
+        self.environment, self.kinds, self.words = environment, kinds, listed(kinds)
         value = partial(convert, kinds)
         value.__name__ = describe(kinds)  # type: ignore[attr-defined]  # MetavarTypeHelpFormatter shows it
         metavar = describe(kinds if len(kinds) <= MOST_SHOWN else (*kinds[:3], "..."))

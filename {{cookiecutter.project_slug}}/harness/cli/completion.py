@@ -5,6 +5,7 @@ from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Sequence
 
 from harness.cli.parser import Parser, with_help
+from harness.cli.printed import add_printing
 from harness.cli.run_flags import COMMANDS
 from harness.errors import UsageError
 
@@ -42,6 +43,8 @@ def parser_for(
         parser = with_help(build_parser(words[:-1] if words and words[-1].startswith("--") else words))
     except (UsageError, SystemExit):  # the words so far are wrong; the other flags can still be completed
         parser = with_help(build_parser([]))
+    if commands:
+        add_printing(parser)
     for action in parser._actions:
         if action.choices is None and (values := getattr(action, "words", None)):
             action.completer = lambda values=values, **_: values  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ SAME = (
 INSTEAD = {
     "--ckpt_path last": ("resume", "auto_resume"),
     "--ckpt_path FILE": ("checkpoint", "ckpt", "resume_from", "load", "weights", "pretrained"),
+    "--init_from FILE": ("weights", "pretrained", "finetune", "init", "initial_checkpoint", "warm_start"),
     "main.py test --ckpt_path FILE": ("test", "eval", "evaluate"),
     "main.py validate --ckpt_path FILE": ("validate", "val"),
     "main.py predict --ckpt_path FILE": ("predict", "infer"),

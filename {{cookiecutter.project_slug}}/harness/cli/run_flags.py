@@ -59,6 +59,17 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         "start the run of --run_name, or resume it",
     )
     group.add_argument(
+        "--init_from", metavar="FILE", help="start fit with the weights of a checkpoint or state_dict, where they match"
+    )
+    group.add_argument(
+        "--init_from_strict",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        help="take all weights of --init_from, or none",
+    )
+    group.add_argument(
         "--predictions",
         type=table_file,
         metavar="FILE",
@@ -175,6 +186,7 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    require_one_start(flags)
     if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
         raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")
     if flags["predictions"] is not None and flags["command"] != "predict":
@@ -195,6 +207,23 @@ def resolve(args: Namespace) -> Namespace:
     if flags["max_epochs"] is None and flags["max_steps"] == -1 and flags["max_time"] is None:
         flags["max_epochs"] = max(MAX_EPOCHS, flags["min_epochs"] or 0)
     return Namespace(**flags)
+
+
+def require_one_start(flags: dict[str, Any]) -> None:
+    """Check ``--init_from``, and let none be None.
+
+    Raises:
+        UsageError: If the command is not fit, or a checkpoint gives the weights.
+    """
+    if flags["init_from"] == "none":
+        flags["init_from"] = None
+    if flags["init_from"] is None:
+        if flags["init_from_strict"]:
+            raise UsageError("--init_from_strict needs a file: add --init_from FILE")
+    elif flags["command"] != "fit":
+        raise UsageError(f"--init_from is a flag of fit: {flags['command']} takes the weights of --ckpt_path")
+    elif flags["ckpt_path"] not in (None, "none", "auto"):
+        raise UsageError("--init_from takes the weights alone, --ckpt_path all of a checkpoint: give one of them")
 
 
 def require_one_process(flags: dict[str, Any]) -> None:

@@ -6,27 +6,30 @@ parses once. (The environment is the default of a Trainer flag: see ``trainer_ar
 
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.cli.find import find_checkpoint, require_more_to_do
 from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
+from harness.cli.printed import FLAGS, add_printing, with_sources
 from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
-from harness.config_files import as_setting, read_config
+from harness.config_files import as_setting, read_config, schemas
 from harness.errors import UsageError
 from harness.found import MODELS, owner_of_flag
-from harness.trainer_args import match_env_arguments, notice
+from harness.runs.processes import is_first_process
+from harness.trainer_args import FORMER, match_env_arguments, notice
 from harness.words import find_action, flag_words
 
 BuildParser = Callable[[list[str]], ArgumentParser]
 ALL_COMMANDS = (*COMMANDS, "new")
 NAMES = ("model_name", "data_name", "seed")
-# Flags that fit does not take from a checkpoint: the command, its files, searches before training, the folder.
+# Flags that fit does not take from a checkpoint: the command, its files, the folder, what comes before training.
 NOT_TAKEN = {
     *("command", "config", "run_name", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
-    *("auto_lr_find", "auto_scale_batch_size"),
+    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict"),
 }
 
 
@@ -63,17 +66,32 @@ def parse_args(
     """
     words = with_command(sys.argv[1:] if argv is None else argv, commands)
     named, configs, checkpoint = read_sources(words)
-    args, _ = parse_words(build_parser, words, [*configs, *([checkpoint] if checkpoint else [])])
-    if checkpoint is None:
-        return resolve(args)
-    changed = differences(args, checkpoint, named.command)
-    args = resolve(args)
-    require_more_to_do(args, checkpoint.name, changed)
-    args.ckpt_path = checkpoint.name
+    parsed, parser = parse_words(build_parser, words, [*configs, *([checkpoint] if checkpoint else [])])
+    typed = given_flags(parser, words)
+    is_shown = vars(parsed).pop(FLAGS[0], False)
+    if gives_way(parsed, typed):
+        parsed.init_from, parsed.init_from_strict = None, False
+    changed = differences(parsed, checkpoint, named.command) if checkpoint is not None else {}
+    args = resolve(parsed)
+    if checkpoint is not None:
+        if not is_shown:
+            require_more_to_do(args, checkpoint.name, changed)
+        args.ckpt_path = checkpoint.name
+        args.init_from, args.init_from_strict = None, False  # a run that resumes has had them
+    if is_shown:
+        print(with_sources(args, parsed, parser, typed) if is_first_process() else "", end="")
+        parser.exit()
     if changed:
         flags = ", ".join(f"--{name} {now} (there {then})" for name, (now, then) in changed.items())
-        notice(f"unlike {checkpoint.name}: {flags}")
+        notice(f"unlike {args.ckpt_path}: {flags}")
     return args
+
+
+def gives_way(flags: Namespace, typed: Collection[str]) -> bool:
+    """Return whether ``--init_from`` of a config file gives way to the command line: to its command or checkpoint."""
+    path = flags.ckpt_path or flags.resume_from_checkpoint
+    is_typed = bool({"ckpt_path", "resume_from_checkpoint"} & set(typed)) and path not in (None, "none", "auto")
+    return "init_from" not in typed and (flags.command != "fit" or is_typed)
 
 
 def with_command(argv: Sequence[str], commands: Sequence[str]) -> list[str]:
@@ -162,6 +180,7 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
         if source.settings.get(name) is not None
     ]
     parser = with_help(build_parser([*names, *words]))
+    add_printing(parser)
     shorten_help(parser)
     given = given_flags(parser, words)
     command = command_of(words, sources)
@@ -192,8 +211,16 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
         given |= added
     flags, others = parser.parse_known_args([*more, *words], exact)
     refuse_unknown(parser, flags, others, unknown)
+    schemas[getattr(flags, "model_name", None), getattr(flags, "data_name", None)] = partial(schema_of, parser)
     order = [action.dest for action in parser._actions if action.dest in flags]
     return Namespace(**{name: getattr(flags, name) for name in dict.fromkeys([*order, *vars(flags)])}), parser
+
+
+def schema_of(parser: Parser, flags: Collection[str]) -> str:
+    """Return the JSON schema of config files of a run with these flags; the parser may have those of a sweep, too."""
+    from harness.cli.schema import schema_text
+
+    return schema_text(parser, {*flags, "run_name", *FORMER})
 
 
 def command_of(words: Sequence[str], sources: Sequence[Source]) -> str:

@@ -122,31 +122,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         UsageError: If the file is missing, damaged, not from Lightning, or holds objects that are not loaded safely.
     """
-    if "://" in str(path):
-        raise UsageError(f"--ckpt_path {path} is not on this machine: download it, and name the file")
-    try:
-        kind = stat.S_IFMT(Path(path).stat().st_mode)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--ckpt_path {path}: {getattr(error, 'strerror', None) or error}") from error
-    if kind != stat.S_IFREG:
-        raise UsageError(f"--ckpt_path {path} is no file: name one, such as those in checkpoints/ of a run")
+    require_file(path, "--ckpt_path")
     key = identity(path)
     if key in _read:
         return _read[key]
-    try:
-        with open(path, "rb") as file:
-            require_sound_zip(file)
-            file.seek(0)
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except PermissionError as error:
-        raise UsageError(f"--ckpt_path {path}: {error.strerror}") from error
-    except UnpicklingError as error:
-        raise UsageError(f"--ckpt_path {path} holds {unsafe_type(error)}, which is not loaded safely") from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if isinstance(error, BadZipFile) else type(error).__name__
-        raise UsageError(
-            f"--ckpt_path {path} cannot be read as a checkpoint: it is damaged or foreign ({reason})"
-        ) from error
+    content = load_safely(path, "--ckpt_path")
     if not isinstance(content, dict) or not isinstance(content.get(VERSION), str) or "state_dict" not in content:
         raise UsageError(f"--ckpt_path {path} is no checkpoint of a Lightning model")
     require_types(path, content, {"state_dict": dict, CONVERTED_KEY: list, **dict.fromkeys(HPARAMS, dict)})
@@ -156,13 +136,76 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 f"--ckpt_path {path} names code to run: {named[0]} in {part}, as LightningCLI writes it. If you trust "
                 "the file, remove that entry and save it again"
             )
-    for name, value in content["state_dict"].items():
-        # values of get_extra_state may have any type
-        if not str(name).endswith("_extra_state") and (not isinstance(value, Tensor) or value.is_nested):
-            raise UsageError(f"--ckpt_path {path} is damaged: the weights {name} are no tensor")
+    if name := no_tensor(content["state_dict"]):
+        raise UsageError(f"--ckpt_path {path} is damaged: the weights {name} are no tensor")
     _read.clear()
     _read[key] = content
     return content
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Return the weights in the file of ``--init_from``, a checkpoint or a ``state_dict``, on the CPU.
+
+    Raises:
+        UsageError: If the file is missing, damaged, holds no weights, or holds objects that are not loaded safely.
+    """
+    require_file(path, "--init_from")
+    content = load_safely(path, "--init_from")
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        raise UsageError(f"--init_from {path} holds no weights by name, as a checkpoint or a state_dict does")
+    if name := no_tensor(weights):
+        raise UsageError(f"--init_from {path} is neither a checkpoint nor a state_dict: {name} is no tensor")
+    return {name: value for name, value in weights.items() if not is_extra_state(name)}
+
+
+def no_tensor(weights: Mapping[Any, Any]) -> str:
+    """Return the name of the first weights that are no tensor, or nothing; extra states may have any type."""
+    wrong = [
+        str(name)
+        for name, value in weights.items()
+        if not is_extra_state(name) and (not isinstance(value, Tensor) or value.is_nested)
+    ]
+    return next(iter(wrong), "")
+
+
+def is_extra_state(name: Any) -> bool:
+    """Return whether a value of a ``state_dict`` is of ``get_extra_state``, and no weights."""
+    return str(name).endswith("_extra_state")
+
+
+def require_file(path: str | Path, flag: str) -> None:
+    """Raise UsageError, which names the flag of the path, if it is no file on this machine."""
+    if "://" in str(path):
+        raise UsageError(f"{flag} {path} is not on this machine: download it, and name the file")
+    try:
+        kind = stat.S_IFMT(Path(path).stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag} {path}: {getattr(error, 'strerror', None) or error}") from error
+    if kind != stat.S_IFREG:
+        raise UsageError(f"{flag} {path} is no file: name one, such as those in checkpoints/ of a run")
+
+
+def load_safely(path: str | Path, flag: str) -> Any:
+    """Return the content of a file of torch, on the CPU, without executing code in it.
+
+    Raises:
+        UsageError: If the file is damaged, or holds objects that are not loaded safely; it names the flag of the path.
+    """
+    try:
+        with open(path, "rb") as file:
+            require_sound_zip(file)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise UsageError(f"{flag} {path}: {error.strerror}") from error
+    except UnpicklingError as error:
+        raise UsageError(f"{flag} {path} holds {unsafe_type(error)}, which is not loaded safely") from error
+    except Exception as error:
+        reason = str(error).splitlines()[0] if isinstance(error, BadZipFile) else type(error).__name__
+        raise UsageError(
+            f"{flag} {path} cannot be read as a checkpoint: it is damaged or foreign ({reason})"
+        ) from error
 
 
 def stored_flags(path: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from harness.config_files import dump_config, parse_config
+from harness.config_files import dump_config, parse_config, schemas
 from harness.errors import UsageError
 from harness.files import remove_parts, whole_file
 from harness.runs.processes import RUN_DIR, is_first_process, job
@@ -26,6 +26,7 @@ except ImportError:  # Windows: there nothing keeps a second process out
     fcntl = None  # type: ignore[assignment]
 
 CONFIG_FILE = "config.yaml"
+SCHEMA_FILE = "config.schema.json"  # of config.yaml, for editors
 METRICS_FILE = "metrics.json"  # written when a run is finished
 ERROR_FILE = "error.txt"  # of a run that failed: the traceback
 LOCK_FILE = ".lock"
@@ -35,7 +36,7 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
 # Files that a run writes before its first checkpoint.
 BEGINNINGS = (
-    *(CONFIG_FILE, ERROR_FILE, CHECKPOINTS, REPORTS_FILE),
+    *(CONFIG_FILE, SCHEMA_FILE, ERROR_FILE, CHECKPOINTS, REPORTS_FILE),
     *("hparams.yaml", "metrics.csv", "events.out.tfevents.*"),
 )
 
@@ -109,7 +110,7 @@ class Run:
         found = {path.name for path in self.dir.glob("*")}
         refused = isinstance(error, UsageError) and CHECKPOINTS not in found
         of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # shown in one line
-        if refused or found <= {LOCK_FILE, CONFIG_FILE, "hparams.yaml"} | of_machine:
+        if refused or found <= {LOCK_FILE, CONFIG_FILE, SCHEMA_FILE, "hparams.yaml"} | of_machine:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def at_end(self, function: Callable[[], object]) -> None:
@@ -128,16 +129,18 @@ class Run:
         """The flags that config.yaml and checkpoints hold: to repeat a resumed run is to start where it started."""
         flags = {name: value for name, value in vars(self.args).items() if name != "run_name"}
         if self.resumes:
-            flags["ckpt_path"] = self._first_ckpt_path
+            first = self._first_flags
+            flags |= {name: first.get(name) for name in ("ckpt_path", "init_from")}
+            flags["init_from_strict"] = first.get("init_from_strict") == "true"
         elif flags["ckpt_path"] == "auto":
             flags["ckpt_path"] = None
         return flags
 
     @property
-    def _first_ckpt_path(self) -> str | None:
+    def _first_flags(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            return parse_config((self.dir / CONFIG_FILE).read_text(encoding="utf-8")).get("ckpt_path")
-        return None
+            return parse_config((self.dir / CONFIG_FILE).read_text(encoding="utf-8"))
+        return {}
 
     @property
     def is_finished(self) -> bool:
@@ -288,9 +291,13 @@ def write_job(run_dir: Path) -> None:
 
 
 def write_config(flags: Mapping[str, object], run_dir: Path) -> None:
-    """Write all flags to ``config.yaml`` in the directory of a run, for ``--config`` to read."""
+    """Write all flags to ``config.yaml`` in the directory of a run, for ``--config`` to read, and their schema."""
     if is_first_process():
-        text = f"# To repeat this run: python main.py --config {run_dir / CONFIG_FILE}\n{dump_config(flags)}"
+        schema = schemas.get((flags.get("model_name"), flags.get("data_name")))
+        head = f"# yaml-language-server: $schema={SCHEMA_FILE}\n" if schema is not None else ""
+        if schema is not None:
+            (run_dir / SCHEMA_FILE).write_text(schema(flags.keys()), encoding="utf-8")
+        text = f"{head}# To repeat this run: python main.py --config {run_dir / CONFIG_FILE}\n{dump_config(flags)}"
         with whole_file(run_dir / CONFIG_FILE) as file:
             file.write(text.encode())
 

@@ -20,6 +20,7 @@ from harness.trainer_args import notice
 from harness.training.boundaries import BoundaryCallback, PublicBoundaries
 from harness.training.checkpoints import Last, build_checkpoints
 from harness.training.guards import StopOnSignal, TerminateOnNaN, WithoutValidation
+from harness.training.initial_weights import InitialWeights
 from harness.training.progress import Progress, Summary
 from harness.training.steps import missing_step
 
@@ -34,7 +35,7 @@ def build_callbacks(args: Namespace, run: Run, model: Any, data: Any) -> list[pl
         data: its data module, or None.
 
     Raises:
-        UsageError: If a flag needs ``--monitor``.
+        UsageError: If a flag needs ``--monitor``, or if the file of ``--init_from`` is refused.
     """
     # --progress_bar_refresh_rate, a flag of Lightning 1.x, brings a bar of its own.
     has_bar = args.enable_progress_bar is not False and args.progress_bar_refresh_rate is None and not args.barebones
@@ -43,6 +44,8 @@ def build_callbacks(args: Namespace, run: Run, model: Any, data: Any) -> list[pl
         return [BeginRun(run), *bar]
     monitor, mode = monitored(args, model)
     callbacks: list[pl.Callback] = [BeginRun(run)]
+    if args.init_from is not None and run.ckpt_path is None:
+        callbacks.append(InitialWeights(args.init_from, model, strict=args.init_from_strict))
     if args.enable_checkpointing is not False and not args.barebones:
         callbacks += build_checkpoints(args, run.dir / CHECKPOINTS, monitor, mode)
     callbacks.append(StopOnSignal(next((each for each in callbacks if isinstance(each, Last)), None)))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.app import ends_in_one_line
 from harness.cli.completion import complete
+from harness.cli.printed import FLAGS
 from harness.cli.sources import BuildParser, parse_words, with_command
-from harness.errors import RunError
+from harness.errors import RunError, UsageError
 from harness.runs.processes import RUN_DIR
 from harness.sweeps.optuna.objective import Program, Trial, Values
 
@@ -37,6 +38,8 @@ def run(
         if RUN_DIR in os.environ:
             program.run_process(words)
             return
+        if shown := {*FLAGS} & {*words}:
+            raise UsageError(f"{min(shown)} is a flag of main.py")
         if not OTHER_SOURCES & {word.split("=")[0] for word in words}:
             parse_words(build_parser, with_command(words, ("fit",)), [])
         try:
