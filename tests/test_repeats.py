@@ -134,3 +134,13 @@ def test_what_cannot_be_repeated_is_one_line(bake, tmp_path, argv, message):
     assert result.returncode == 2
     assert message in result.stderr.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_flags_of_repetitions_are_not_those_of_a_config_file(project, tmp_path):
+    printed = project.python("main.py", "--print_config", "--seeds", "1,2", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert "seeds" not in printed.stdout
+    assert "batch_size: 64" in printed.stdout
+    schema = json.loads(project.python("main.py", "--print_schema", cwd=tmp_path).stdout)
+    assert {"seed", "fold"} <= schema["properties"].keys()
+    assert not {"seeds", "folds", "workers"} & schema["properties"].keys()

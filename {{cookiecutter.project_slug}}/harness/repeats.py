@@ -42,6 +42,8 @@ def add_repeat_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument("--seeds", type=seeds, metavar="N,N,...", help="repeat the run with each seed: 1,2,3")
     group.add_argument("--folds", type=folds, metavar="N", help="repeat the run for each of N folds of the data")
     group.add_argument("--workers", type=positive_int, default=1, metavar="N", help="how many of them run at a time")
+    for action in group._group_actions:
+        action.is_of_command = True  # type: ignore[attr-defined]  # no flag of a run: config files do not hold it
     return parser
 
 

@@ -45,7 +45,10 @@ def with_sources(args: Namespace, parsed: Namespace, parser: Parser, typed: Coll
     """
     old_names = names_before(parsed)
     lines = []
+    of_command = {action.dest for action in parser._actions if getattr(action, "is_of_command", False)}
     for name, value in vars(args).items():
+        if name in of_command:
+            continue
         is_renamed = name in old_names and value != getattr(parsed, name, None)
         source = source_of(old_names[name] if is_renamed else name, parser, typed)
         line = dump_config({name: value}) if name != "config" else ""

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.cli import run_flags
 from harness.config_files import as_setting, plain
+from harness.data_flags import fold
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.signature import SignatureFlag
 from harness.trainer_args import NO, YES, Formerly, GoneFlag, OffFlag, Several, TrainerFlag, is_enum
@@ -46,6 +47,7 @@ OF_TYPE: dict[Any, list[Schema]] = {
     count: [{"type": "integer", "minimum": 0}, text("[0-9]{1,18}")],
     positive_int: [{"type": "integer", "minimum": 1}, text("0{0,9}[1-9][0-9]{0,17}")],
     positive_float: [{"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}, ABOVE_0],
+    fold: [{"enum": [f"{number}/{of}" for of in range(2, 21) for number in range(1, of + 1)]}],
     run_flags.seed: [{"type": "integer", "minimum": 0, "maximum": 2**32 - 1}, text("[0-9]{1,9}")],
     run_flags.all_or_count: [{"type": "integer", "minimum": -1}, text("-1|[0-9]{1,18}")],
     run_flags.share: [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, text(r"0?\.[0-9]{0,14}[1-9]")],
@@ -76,6 +78,7 @@ def schema_text(parser: ArgumentParser, flags: Collection[str] | None = None) ->
 def has_value(action: Action) -> bool:
     """Return whether a config file may give a flag; --command, the first word of a command line, is hidden in help."""
     is_setting = action.default != SUPPRESS and action.dest != "config" and not isinstance(action, OffFlag | GoneFlag)
+    is_setting = is_setting and not getattr(action, "is_of_command", False)
     return is_setting and bool(action.option_strings) and (action.help != SUPPRESS or action.dest == "command")
 
 
