@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.cli.completion import complete
 from harness.cli.new import new
+from harness.cli.runs_table import runs
 from harness.cli.sources import BuildParser, parse_args
 from harness.errors import Finished, ModelError, RunError, Stopped, UsageError
 from harness.runs import signals
@@ -29,8 +30,8 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
     words = list(sys.argv[1:] if argv is None else argv)
     complete(build_parser)
     with ends_in_one_line():
-        if words[:1] == ["new"]:
-            new(words[1:])
+        if words[:1] in (["new"], ["runs"]):
+            {"new": new, "runs": runs}[words[0]](words[1:])
             return
         try:
             table = main(parse_args(build_parser, words))
