@@ -28,7 +28,7 @@ from harness.runs.run import (
 MARKS = {CONFIG_FILE, RECORD_FILE, METRICS_FILE, ERROR_FILE, CHECKPOINTS}  # names in the directory of a run
 TAIL = 2000  # bytes of metrics.csv that hold the last epoch
 # A flag in one line as ``dump_config`` writes it, if YAML can read nothing else in it; parsing 1,000 files takes 20 s.
-ONE_LINE = r"^{}: (?:'([^'\n]*)'|((?:[\w./+]|-(?=[\w.]))(?:[\w./+ -]*[\w./+-])?))$(?=\n[^\s-]|\n?\Z)"
+ONE_LINE = r"^'?{}'?: (?:'([^'\n]*)'|((?:[\w./+]|-(?=[\w.]))(?:[\w./+ -]*[\w./+-])?))$(?=\n[^\s-]|\n?\Z)"
 
 
 @dataclass
@@ -66,24 +66,21 @@ class Entry:
         if found := re.search(ONE_LINE.format(re.escape(name)), self.config, re.MULTILINE):
             text = found[2] if found[1] is None else found[1]
             return "none" if found[1] is None and text in ("null", "Null", "NULL") else text
-        if not re.search(f"^{re.escape(name)}:", self.config, re.MULTILINE):
+        if not re.search(f"^'?{re.escape(name)}'?:", self.config, re.MULTILINE):
             return None
         return self.flags().get(name)
 
     def flags(self) -> dict[str, str]:
-        """Return the flags of config.yaml as texts, lists with commas.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
-        flags = {
-            name: value if isinstance(value, list) else [value] for name, value in parse_config(self.config).items()
-        }
+        """Return the flags of config.yaml as texts, lists with commas; none if the file is damaged."""
+        content: dict[str, Any] = {}
+        with suppress(ValueError):
+            content = parse_config(self.config)
+        flags = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
         return {name: ",".join("none" if text is None else text for text in texts) for name, texts in flags.items()}
 
     def names(self) -> set[str]:
         """Return the names of all metrics and flags."""
-        return {*self.metrics, *re.findall(r"^(\w+):", self.config, re.MULTILINE)}
+        return {*self.metrics, *re.findall(r"^'?(\w+)'?:", self.config, re.MULTILINE)}
 
     def get(self, name: str) -> Any:
         """Return a column of the table, a metric, a flag, or an entry of run.json; None if it is not there."""
@@ -118,11 +115,11 @@ def read_entry(run_dir: Path, name: str) -> Entry:
         if (run_dir / CONFIG_FILE).exists():
             entry.config = (run_dir / CONFIG_FILE).read_text(encoding="utf-8")
             if entry.flag("model_name") is None:
-                entry.flags()  # has the reason, if it is damaged
+                parse_config(entry.config)  # knows the reason, if it is damaged
                 raise ValueError(f"{CONFIG_FILE} names no model")
         entry.age = time() - began(run_dir, entry.record)
-        entry.monitor = entry.record.get("monitor") or entry.flag("monitor")
-        entry.mode = entry.record.get("monitor_mode") or entry.flag("monitor_mode")
+        known = [entry.record.get(name) or entry.flag(name) for name in ("monitor", "monitor_mode")]
+        entry.monitor, entry.mode = [None if value == "none" else value for value in known]
         read_metrics(entry, is_over)
         entry.state, entry.error = state_of(entry, is_running, is_over)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, csv.Error) as error:

@@ -21,10 +21,11 @@ RECORD_FILE = "run.json"
 PATCH_FILE = "uncommitted.patch"  # what git had not committed when the run began
 PATCH_LIMIT = 1_000_000  # bytes of a patch that is kept
 GIT_TIME = 0.08  # seconds that a start waits for git
-LEAST = 0.01  # of them for the second command
+LEAST = 0.005  # of them for each command but the first
 # Below the project; programs that a repository names for its diffs are not run.
 GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-STATUS = (*GIT, "status", "--porcelain=v2", "--branch", "--", ".")
+HEAD = (*GIT, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
+STATUS = (*GIT, "status", "--porcelain", "--", ".")  # slow where many files are new
 DIFF = (*GIT, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--relative", "HEAD", "--", ".")
 PACKAGES = {"torch": "torch", "pytorch-lightning": "pytorch_lightning", "numpy": "numpy"}  # modules by package
 OF_A_START = ("begin", "end", "state", "commit", "dirty", "host")  # kept of earlier starts of a run
@@ -36,24 +37,19 @@ class Git:
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
         with suppress(OSError):  # no git
-            for command in (STATUS, DIFF):
+            for command in (HEAD, STATUS, DIFF):
                 pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
                 self._processes.append(subprocess.Popen(command, cwd=found.ROOT, **pipes))  # type: ignore[call-overload]
 
     def read(self) -> tuple[dict[str, Any], bytes]:
         """Return commit, branch and whether there are changes, None for what is not known in time; and the patch."""
         deadline = monotonic() + GIT_TIME
-        status, patch, *_ = [*(self._output(process, deadline) for process in self._processes), None, None]
+        outputs = [*(self._output(process, deadline) for process in self._processes), None, None, None]
         self.close()
-        code: dict[str, Any] = dict.fromkeys(("commit", "branch", "dirty"))
-        if status is not None:
-            lines = status.decode(errors="replace").splitlines()
-            head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
-            names = {"commit": "branch.oid", "branch": "branch.head"}
-            code = {name: head.get(key) for name, key in names.items()}
-            code = {name: None if text in ("(initial)", "(detached)") else text for name, text in code.items()}
-            code["dirty"] = any(not line.startswith("# ") for line in lines)
-        return code, patch or b""
+        head, status, patch = outputs[:3]
+        commit, branch = head.decode(errors="replace").split() if head else (None, None)
+        dirty = None if status is None else bool(status)
+        return {"commit": commit, "branch": None if branch == "HEAD" else branch, "dirty": dirty}, patch or b""
 
     def close(self) -> None:
         """End what still runs of git."""

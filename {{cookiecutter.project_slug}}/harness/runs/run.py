@@ -166,7 +166,8 @@ class Run:
         write_config(self.flags, self.dir)
         write_job(self.dir)
         if is_first_process():
-            record.write_begin(self.dir, self.args, self._git or record.Git(), facts)
+            if record.identity(self.dir) == self._earlier:  # else a search before training has begun it
+                record.write_begin(self.dir, self.args, self._git or record.Git(), facts)
             for name in (METRICS_FILE, ERROR_FILE):
                 (self.dir / name).unlink(missing_ok=True)
 
