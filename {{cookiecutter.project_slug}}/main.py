@@ -2,7 +2,8 @@
 """Train, validate and test the model of --model_name on the data of --data_name.
 
 The first word may be validate, test or predict, to do only that with --ckpt_path FILE. Without it, or with fit, a run
-takes 20 epochs, unless --max_epochs, --max_steps or --max_time is given. new writes a file to start from.
+takes 20 epochs, unless --max_epochs, --max_steps or --max_time is given. new writes a file to start from; runs lists
+the runs.
 """
 
 from argparse import ArgumentParser, Namespace

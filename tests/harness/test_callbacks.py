@@ -206,7 +206,8 @@ def test_loggers_write_into_the_directory_of_the_run(names, files):
         pytest.importorskip("tensorboard")
     train(parse_args([*SHORT, "--max_epochs", "1", "--logger", names]), Path("run"))
     found = {path.name.split(".out.tfevents")[0] for path in Path("run").iterdir() if path.is_file()}
-    assert found - {".lock", "config.yaml", "config.schema.json", "hparams.yaml", "metrics.json"} == files
+    always = {".lock", "config.yaml", "config.schema.json", "hparams.yaml", "metrics.json", "run.json"}
+    assert found - always - {"uncommitted.patch"} == files
 
 
 def test_wandb_logs_without_a_network(monkeypatch):
@@ -268,8 +269,8 @@ def test_batch_size_and_learning_rate_are_found():
 
 def test_barebones_takes_no_logger_and_keeps_nothing():
     train(parse_args([*SHORT, "--max_epochs", "1", "--barebones"]), Path("run"))
-    files = [".lock", "config.schema.json", "config.yaml", "metrics.json"]
-    assert sorted(path.name for path in Path("run").iterdir()) == files
+    found = {path.name for path in Path("run").iterdir()} - {"uncommitted.patch"}
+    assert found == {".lock", "config.schema.json", "config.yaml", "metrics.json", "run.json"}
 
 
 @pytest.fixture

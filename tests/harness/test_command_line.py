@@ -297,7 +297,7 @@ def test_short_help_leaves_out_what_is_rare(parser):
 
 def test_help_says_what_the_program_does_whatever_parser_a_model_returns():
     text = with_help(build_parser([])).format_help()
-    assert re.match(r"usage: .*new model\|data NAME\n\nTrain, validate and test", text, re.DOTALL)
+    assert re.match(r"usage: .*new model\|data NAME\n.*runs .*\n\nTrain, validate and test", text, re.DOTALL)
     assert "[--seed" not in text
 
 

@@ -35,7 +35,7 @@ def complete(tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", ["fit", "validate", "test", "predict", "new"]),
+        ("", ["fit", "validate", "test", "predict", "new", "runs"]),
         ("pre", ["predict"]),
         ("fit --model_n", ["--model_name"]),
         ("--model_name ", MODELS.names()),
@@ -47,6 +47,9 @@ def complete(tmp_path):
         ("new ", ["model", "data"]),
         ("new d", ["data"]),
         ("new model ", []),
+        ("runs ", ["show", "diff", "best", "rm"]),
+        ("runs --so", ["--sort"]),
+        ("runs best val_loss --mode m", ["min", "max"]),
         ("--profiler s", ["simple"]),
         ("--fast_dev_run n", ["no"]),
         ("--logger te", ["tensorboard"]),

@@ -130,6 +130,7 @@ def test_a_mistake_is_answered_in_one_line(argv, capsys):
         ("evaluate", "; did you mean test?"),
         ("vaildate", "; did you mean validate?"),
         ("nwe", "; did you mean new?"),
+        ("run", "; did you mean runs?"),
         ("mnist.py", ""),
     ],
 )
@@ -138,8 +139,8 @@ def test_a_wrong_first_word_lists_those_that_there_are(word, hint, capsys):
         main([word, "--max_epochs", "1"])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    expected = f"error: {word!r} is no command: the first word may be fit, validate, test, predict or new{hint} (see "
-    assert expected in line
+    words = "fit, validate, test, predict, new or runs"
+    assert f"error: {word!r} is no command: the first word may be {words}{hint} (see " in line
 
 
 def test_a_flag_of_another_model_is_named_with_it(root, capsys):

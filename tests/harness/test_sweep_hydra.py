@@ -56,7 +56,7 @@ class Net(pl.LightningModule):
         parser.add_argument("--names", nargs="+", default=["a"])
         parser.add_argument("--rates", nargs="*", type=float, default=[])
         parser.add_argument("--pair", nargs=2, type=int)
-        parser.add_argument("--tags", action="append")
+        parser.add_argument("--labels", action="append")
         parser.add_argument("--depth", action="count", default=0)
         parser.add_argument("--kind", choices=["adam", "a, b=c", "none"], default="adam")
         parser.add_argument("--order", type=int, choices=[1, -2, 3])
@@ -189,7 +189,7 @@ def drawn_values(rng):
         "names": some(word, 1),
         "rates": some(number, 0),
         "pair": rng.choice([None, [rng.choice(NUMBERS), rng.choice(NUMBERS)]]),
-        "tags": rng.choice([None, some(text, 1)]),  # given no times, it is None
+        "labels": rng.choice([None, some(text, 1)]),  # given no times, it is None
         "depth": rng.randrange(4),
         "kind": rng.choice(["adam", "a, b=c", "none"]),
         "order": rng.choice([None, 1, -2, 3]),
@@ -225,7 +225,7 @@ def test_a_value_in_a_config_comes_back_as_it_was(net):
 
 def test_each_special_text_comes_back_as_it_was(net):
     for text in SPECIAL:
-        values = {"text": text, "free": text, "tags": [text, "b"]}
+        values = {"text": text, "free": text, "labels": [text, "b"]}
         assert exact(vars(parsed(settings_in(config_of(net, values)))), values) == exact(values, values)
 
 
@@ -500,7 +500,7 @@ import pytorch_lightning as pl
 class Stubborn(pl.LightningModule):
     @staticmethod
     def add_model_specific_args(parent_parser):
-        parent_parser.add_argument("--tags", action="append", default=["d"])
+        parent_parser.add_argument("--labels", action="append", default=["d"])
         parent_parser.add_argument("--more", action="extend", nargs="+", default=["d"])
         parent_parser.add_argument("--depth", action="count", default=1)
         parent_parser.add_argument("--fast", action="store_true", default=True)
@@ -522,8 +522,8 @@ def stubborn(root):
 @pytest.mark.parametrize(
     ("override", "name", "value"),
     [
-        ("tags=[d]", "tags", ["d"]),
-        ("tags=[d,x]", "tags", ["d", "x"]),
+        ("labels=[d]", "labels", ["d"]),
+        ("labels=[d,x]", "labels", ["d", "x"]),
         ("more=[d,x,y]", "more", ["d", "x", "y"]),
         ("depth=3", "depth", 3),
         ("fast=true", "fast", True),
@@ -535,7 +535,7 @@ def test_a_flag_that_adds_to_its_default_has_the_value_that_is_given(stubborn, o
     assert vars(args_of(override))[name] == value
 
 
-@pytest.mark.parametrize("override", ["tags=[x]", "more=[x,d]", "depth=0", "fast=false", "no_slow=true", "mode=slow"])
+@pytest.mark.parametrize("override", ["labels=[x]", "more=[x,d]", "depth=0", "fast=false", "no_slow=true", "mode=slow"])
 def test_a_value_that_no_words_give_is_refused(stubborn, override):
     with pytest.raises(UsageError, match=rf"^argument --{override.split('=')[0].replace('_', '-')}: "):
         args_of(override)
@@ -785,7 +785,7 @@ def test_a_directory_with_other_files_is_left_as_it_was(monkeypatch, capsys):
 
 
 def test_keys_of_your_own_are_free_below_notes(net):
-    assert settings("+notes=hello", "number=3") == {"number": 3}
+    assert settings("+notes=hello", "number=3", "tags=a") == {"number": 3, "tags": "a"}
     assert settings("+notes.why=hello", "+notes.width=3", "number=${notes.width}") == {"number": 3}
     with pytest.raises(UsageError, match=r"unknown flag --width.*; keys of your own are below notes: \+notes\.NAME"):
         args_of("+width=3")

@@ -3,13 +3,14 @@
 import os
 import sys
 import traceback
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.cli.completion import complete
 from harness.cli.new import new
+from harness.cli.runs_table import runs
 from harness.cli.sources import BuildParser, parse_args
 from harness.errors import Finished, ModelError, RunError, Stopped, UsageError
 from harness.repeats import add_repeat_args, repeat, taken_from
@@ -28,13 +29,17 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
         argv: the command line; by default that of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    complete(build_parser)
+
+    def with_repeats(names: list[str]) -> ArgumentParser:
+        return add_repeat_args(build_parser(names))
+
+    complete(with_repeats)
     with ends_in_one_line():
-        if words[:1] == ["new"]:
-            new(words[1:])
+        if words[:1] in (["new"], ["runs"]):
+            {"new": new, "runs": runs}[words[0]](words[1:])
             return
         try:
-            args = parse_args(lambda names: add_repeat_args(build_parser(names)), words)
+            args = parse_args(with_repeats, words)
             own = taken_from(args)
             table = main(args) if own is None else repeat(own, args, words)
         except Finished as finished:

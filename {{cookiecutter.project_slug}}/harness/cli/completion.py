@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 from harness.cli.parser import Parser, with_help
 from harness.cli.printed import add_printing
-from harness.cli.run_flags import COMMANDS
+from harness.cli.runs_table import WORDS, add_args
+from harness.cli.sources import ALL_COMMANDS
 from harness.errors import UsageError
 
 NEW = {"model": "models", "data": "data"}  # what ``main.py new`` writes, and the folders
 
 
-def complete(build_parser: Callable[[list[str]], ArgumentParser], commands: Sequence[str] = (*COMMANDS, "new")) -> None:
+def complete(build_parser: Callable[[list[str]], ArgumentParser], commands: Sequence[str] = ALL_COMMANDS) -> None:
     """Answer the shell and exit, if it asks for the completion of a command line.
 
     Args:
@@ -38,6 +39,13 @@ def parser_for(
         parser.add_argument("command", choices=["new"])
         parser.add_argument("kind", choices=list(NEW))
         parser.add_argument("name").completer = lambda **_: []  # type: ignore[attr-defined]
+        return parser
+    if words[:1] == ["runs"] and "runs" in commands:
+        parser = Parser()
+        parser.add_argument("command", choices=["runs"])
+        word = words[1] if len(words) > 1 and words[1] in WORDS else "list"
+        parser.add_argument("word", choices=WORDS, nargs="?" if word == "list" else None)
+        add_args(parser, word)
         return parser
     try:
         parser = with_help(build_parser(words[:-1] if words and words[-1].startswith("--") else words))

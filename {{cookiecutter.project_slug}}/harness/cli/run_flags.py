@@ -11,7 +11,8 @@ from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import TrainerFlag, in_names_of_today, notice
 
 COMMANDS = ("fit", "validate", "test", "predict")
-USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME"
+USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME\n"
+USAGE += "       %(prog)s runs [show|diff|best|rm] [...]"
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 TRAINER_DEFAULTS = {
     "default_root_dir": "runs",
@@ -52,6 +53,8 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--run_name", type=run_name, metavar="NAME", help="name of the run's directory; default: date, time and model"
     )
+    group.add_argument("--tags", type=tags, metavar="A,B", help="words to find the run by: main.py runs --where tag=A")
+    group.add_argument("--notes", metavar="TEXT", help="what the run is for")
     group.add_argument(
         "--ckpt_path",
         metavar="FILE",
@@ -281,6 +284,14 @@ def run_name(text: str) -> str:
             f"{text!r} is no name for a directory: take up to 100 letters, digits and . _ = -, a letter or digit first"
         )
     return text
+
+
+def tags(text: str) -> str:
+    """Return ``text`` if it is a list of words with commas, without spaces around them."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"[\w.+/-]+", word) for word in words):
+        raise ArgumentTypeError(f"{text!r} is no list of words such as a,b: take letters, digits and . _ + / -")
+    return ",".join(dict.fromkeys(words))
 
 
 def all_or_count(text: str) -> int:

@@ -24,7 +24,7 @@ from harness.trainer_args import FORMER, match_env_arguments, notice
 from harness.words import find_action, flag_words
 
 BuildParser = Callable[[list[str]], ArgumentParser]
-ALL_COMMANDS = (*COMMANDS, "new")
+ALL_COMMANDS = (*COMMANDS, "new", "runs")
 NAMES = ("model_name", "data_name", "seed")
 # Flags that fit does not take from a checkpoint: the command, its files, the folder, what comes before training.
 NOT_TAKEN = {

@@ -18,6 +18,7 @@ from typing import IO, Any
 from harness.config_files import dump_config, parse_config, schemas
 from harness.errors import UsageError
 from harness.files import remove_parts, whole_file
+from harness.runs import record
 from harness.runs.processes import RUN_DIR, is_first_process, job
 
 try:
@@ -36,7 +37,7 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
 # Files that a run writes before its first checkpoint.
 BEGINNINGS = (
-    *(CONFIG_FILE, SCHEMA_FILE, ERROR_FILE, CHECKPOINTS, REPORTS_FILE),
+    *(CONFIG_FILE, SCHEMA_FILE, record.RECORD_FILE, record.PATCH_FILE, ERROR_FILE, CHECKPOINTS, REPORTS_FILE),
     *("hparams.yaml", "metrics.csv", "events.out.tfevents.*"),
 )
 
@@ -70,6 +71,8 @@ class Run:
             self._wanted = Path(args.default_root_dir, args.run_name)
         self._depth = 0
         self._opened = ExitStack()
+        self._git: record.Git | None = None
+        self._earlier: tuple[int, int] | None = None  # run.json of an earlier start
         own = run_of(args.ckpt_path) if args.command == "fit" else None
         if self._wanted is None and own is not None:
             self._wanted = own
@@ -88,7 +91,11 @@ class Run:
         self._depth -= 1
         if self._depth == 0:
             self.failed = error is not None
-            self._opened.close()
+            try:
+                if is_first_process() and record.identity(self.dir) not in (None, self._earlier):
+                    record.write_end(self.dir, error)  # of a run that has begun, in this process or one that it forked
+            finally:
+                self._opened.close()
             if error is not None and self._wanted is None and is_first_process():
                 self._remove_if_empty(error)
 
@@ -104,13 +111,16 @@ class Run:
             self._opened.close()
             resume = "resume it with --ckpt_path auto, or take another name" if self.args.run_name else "name another"
             raise UsageError(f"{self.dir} holds a run already: {resume}")
+        self._earlier, self._git = record.identity(self.dir), record.Git()
+        self._opened.callback(self._git.close)
 
     def _remove_if_empty(self, error: BaseException) -> None:
         """Remove the new directory of a run that failed before it had a result."""
         found = {path.name for path in self.dir.glob("*")}
         refused = isinstance(error, UsageError) and CHECKPOINTS not in found
         of_machine = {ERROR_FILE} if isinstance(error, OSError) else set()  # shown in one line
-        if refused or found <= {LOCK_FILE, CONFIG_FILE, SCHEMA_FILE, "hparams.yaml"} | of_machine:
+        written = {LOCK_FILE, CONFIG_FILE, SCHEMA_FILE, record.RECORD_FILE, record.PATCH_FILE, "hparams.yaml"}
+        if refused or found <= written | of_machine:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def at_end(self, function: Callable[[], object]) -> None:
@@ -152,11 +162,17 @@ class Run:
         path = self.dir / CHECKPOINTS / BEST
         return str(path) if path.exists() else None
 
-    def begin(self) -> None:
-        """Write config.yaml, and remove what an earlier end of the run has left."""
+    def begin(self, **facts: Any) -> None:
+        """Write config.yaml and run.json, and remove what an earlier end of the run has left.
+
+        Args:
+            **facts: more that run.json is to hold.
+        """
         write_config(self.flags, self.dir)
         write_job(self.dir)
         if is_first_process():
+            if record.identity(self.dir) == self._earlier:  # else a search before training has begun it
+                record.write_begin(self.dir, self.args, self._git or record.Git(), facts)
             for name in (METRICS_FILE, ERROR_FILE):
                 (self.dir / name).unlink(missing_ok=True)
 
@@ -255,14 +271,18 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def is_locked(run_dir: Path) -> bool:
-    """Return whether another process holds the lock of a run's directory."""
-    try:
-        with (run_dir / LOCK_FILE).open("r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return True
-    except (OSError, AttributeError):  # no such file, or nobody has locks here
-        return False
+    """Return whether another process holds the lock of a run's directory, which may be one that is read alone."""
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context((run_dir / LOCK_FILE).open("rb"))
+        except OSError:  # no such file
+            return False
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who ask do not take each other for the run
+        except (BlockingIOError, PermissionError):
+            return True
+        except (OSError, AttributeError):  # nobody has locks here
+            return False
     return False
 
 

@@ -1,6 +1,7 @@
 """The callbacks that the flags ask for."""
 
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,6 +24,8 @@ from harness.training.guards import StopOnSignal, TerminateOnNaN, WithoutValidat
 from harness.training.initial_weights import InitialWeights
 from harness.training.progress import Progress, Summary
 from harness.training.steps import missing_step
+
+SPLITTING = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy"}  # a process has a part of the parameters
 
 
 def build_callbacks(args: Namespace, run: Run, model: Any, data: Any) -> list[pl.Callback]:
@@ -87,7 +90,7 @@ class BeginRun(BoundaryCallback):
 
     def on_restored(self, trainer: Any) -> None:
         """Begin a run of fit."""
-        self.run.begin()
+        self.begin(trainer)
         if self.run.loggers:
             trainer.loggers = [*self.run.loggers, *trainer.loggers]
             data = getattr(trainer, "datamodule", None)
@@ -99,16 +102,31 @@ class BeginRun(BoundaryCallback):
     def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Begin a run of validate."""
         if trainer.state.fn == "validate" and self.run.args.command == "validate":
-            self.run.begin()
+            self.begin(trainer)
 
     def on_test_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Begin a run of test."""
         if self.run.args.command == "test":
-            self.run.begin()
+            self.begin(trainer)
 
     def on_predict_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Begin a run of predict."""
-        self.run.begin()
+        self.begin(trainer)
+
+    def begin(self, trainer: Any) -> None:
+        """Begin the run, and record what is known of its model."""
+        model = trainer.lightning_module
+        monitor, mode = monitored(self.run.args, model)
+        self.run.begin(parameters=count_parameters(trainer, model), monitor=monitor, monitor_mode=mode)
+
+
+def count_parameters(trainer: Any, model: pl.LightningModule) -> int | None:
+    """Return the number of parameters; None where a strategy splits them, or a shape is still open."""
+    if SPLITTING & {base.__name__ for base in type(trainer.strategy).__mro__}:
+        return None
+    with suppress(ValueError, RuntimeError):
+        return sum(parameter.numel() for parameter in model.parameters())
+    return None
 
 
 class WithoutBest(pl.Callback):

@@ -33,6 +33,7 @@ OMITTED = {
     "config": "experiment=FILE takes the flags of a file",
     "predictions": "a job trains",
     "run_name": "hydra.run.dir and hydra.sweep.dir name directories",
+    "notes": "keys below notes are your own, as in +notes.reason=TEXT",
 }
 # Flags of Lightning 1.x that no flag of today replaces; all others have only their new name.
 STILL_USED = ("auto_lr_find", "auto_scale_batch_size")

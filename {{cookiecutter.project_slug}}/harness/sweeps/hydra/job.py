@@ -20,6 +20,7 @@ from harness.cli.sources import BuildParser
 from harness.errors import Stopped, UsageError
 from harness.found import MODELS
 from harness.runs import signals
+from harness.runs.record import PATCH_FILE, RECORD_FILE
 from harness.runs.run import CONFIG_FILE, LOCK_FILE, SCHEMA_FILE, Run
 from harness.sweeps.hydra.configs import NAMES
 from harness.sweeps.hydra.directories import FLAGS_FILE, HYDRA, NOTE_FILE, OccupiedError, require_free
@@ -33,7 +34,10 @@ from harness.words import flag_words, shell_line
 
 log = logging.getLogger(__name__)
 # Files of a job that was refused.
-HYDRAS_OWN = (f"{HYDRA}/*.yaml", "*.log", LOCK_FILE, NOTE_FILE, CONFIG_FILE, SCHEMA_FILE)
+HYDRAS_OWN = (
+    *(f"{HYDRA}/*.yaml", "*.log", LOCK_FILE, NOTE_FILE),
+    *(CONFIG_FILE, SCHEMA_FILE, RECORD_FILE, PATCH_FILE),
+)
 QUIET = ("enable_progress_bar", "enable_model_summary")  # flags that jobs of a multirun turn off unless they are given
 
 

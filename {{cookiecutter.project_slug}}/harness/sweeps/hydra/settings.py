@@ -36,8 +36,7 @@ def settings_of(config: DictConfig, hydra: Any, build_parser: BuildParser) -> di
     values: Any = OmegaConf.to_container(own, resolve=True)
     require_choices(values, hydra.runtime.choices)
     parser = build_parser(name_words(values))
-    if find_action(parser, NOTES) is None:
-        values.pop(NOTES, None)
+    values.pop(NOTES, None)
     require_flags(values, hydra.runtime.choices, parser)
     given = given_names(hydra, values)
     missing = {name for name, value in values.items() if value == "???"}  # OmegaConf's mark of a missing value

@@ -19,7 +19,7 @@ from harness.words import find_action, flag_words
 PROBES = 40  # trials that check the space before the first real one
 # Fixed for a whole sweep: they decide which flags exist, how trials compare, and where runs are kept.
 HELD = {"ckpt_path", "command", "config", "data_name", "default_root_dir", "model_name", "monitor", "monitor_mode"}
-HELD |= {"run_name"}
+HELD |= {"run_name", "tags", "notes"}
 HELD |= {"test_after_fit"}
 PLAIN = int, float, str, bool, type(None)  # types that a study stores as they are
 
