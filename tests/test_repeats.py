@@ -47,6 +47,8 @@ def test_seeds_give_the_metrics_of_their_runs_with_mean_and_deviation(project, t
     each = ", ".join(f"{value:.4f}" for value in values)
     assert line.split(maxsplit=1)[1] == f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f} ({each})"
     assert "seed=1: " in result.stderr
+    listed = json.loads(project.python("main.py", "runs", "--json", cwd=tmp_path).stdout)
+    assert {row["name"] for row in listed} == {"alone", "all/seed=1", "all/seed=2", "all/seed=3"}
     # The same command shows the same at once, and one more seed is added.
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
     again = project.python("main.py", *SHORT, "--seeds", "1,2,3,4", "--run_name", "all", cwd=tmp_path)

@@ -197,9 +197,10 @@ def run_dirs(root: Path, *, everything: bool = False) -> Iterator[tuple[Path, st
         root: the folder of all runs.
         everything: whether trials of sweeps and jobs of multiruns are among them.
     """
-    folders = [(root, 1), (root / "hydra", 9), *([(root / "sweeps", 9), (root / "multirun", 9)] if everything else [])]
-    for folder, depth in folders:
-        yield from ((run_dir, run_dir.relative_to(root).as_posix()) for run_dir in below(folder, depth))
+    # Runs of several seeds or folds are one folder deeper.
+    folders = [(root, 2), (root / "hydra", 9), *([(root / "sweeps", 9), (root / "multirun", 9)] if everything else [])]
+    found = dict.fromkeys(run_dir for folder, depth in folders for run_dir in below(folder, depth))
+    yield from ((run_dir, run_dir.relative_to(root).as_posix()) for run_dir in found)
 
 
 def below(folder: Path, depth: int) -> Iterator[Path]:
