@@ -353,6 +353,10 @@ def test_every_state(listed, held, printed):
         ("metrics.json", b'{"val_loss": {}}'),
         ("run.json", b"null"),
         ("run.json", b'{"begin": 3}'),
+        ("run.json", b'{"begin": "yesterday"}'),
+        ("run.json", b'{"monitor": ["x"]}'),
+        ("run.json", b'{"packages": "x"}'),
+        ("run.json", b'{"earlier": [3]}'),
         ("run.json", b"[" * 100_000),
         ("metrics.csv", b"\xff\xfe,epoch\n1,2\n,,,,,\n"),
         ("checkpoints/best.ckpt", b""),
@@ -476,7 +480,8 @@ def test_sort(listed, column, names):
         (["show", "tow"], "there is no run tow below runs; did you mean two?"),
         (["diff", "one"], "the following arguments are required: NAME"),
         (["diff", "one", "x"], "there is no run x below runs"),
-        (["best", "val_loss"], "best val_loss: runs do not say which is better: add --mode min or --mode max"),
+        (["best", "val_loss"], "best val_loss: no run below runs has it and a best.ckpt"),
+        (["--where", "tag<3"], "--where tag<3: no run has tag"),
         (["best", "val_los", "--mode", "max"], "best: no run has val_los, did you mean val_loss?"),
         (["best", "val_loss", "--mode", "max"], "best val_loss: no run below runs has it and a best.ckpt"),
         (["rm", "one"], "without a terminal rm needs --yes"),
@@ -498,6 +503,7 @@ def test_the_mode_is_that_of_the_runs_that_monitor_the_metric(printed, refused):
     made("unsaved", metrics={"f1": 1.0}, monitor="f1", monitor_mode="max")
     assert printed("runs", "best", "f1") == "runs/high/checkpoints/best.ckpt\n"
     assert printed("runs", "best", "f1", "--mode", "min") == "runs/low/checkpoints/best.ckpt\n"
+    assert "runs do not say which is better: add --mode min" in refused("runs", "best", "val_loss")
     made("other", metrics={"f1": 0.5}, monitor="f1", monitor_mode="min", best=True)
     assert "add --mode" in refused("runs", "best", "f1")
 
@@ -585,7 +591,18 @@ def test_numbers_that_json_lacks_are_null(printed):
         ],
         *["+1", "2026-01-01", "...", "a:", ":a", "Infinity", ".nan"],
         *("", " ", "- a", "a b", " a", "a ", "a: b", "a #b", "--- a", "a\nb", "a\n\nb: c", "a\tb", "\u2028", "\x85"),
-        *("x" * 200, "w " * 99, "w " * 99 + "it's", "a - b", "a -", "first: second: third"),
+        *(
+            "x" * 200,
+            "w " * 99,
+            "w " * 99 + "it's",
+            "a - b",
+            "a -",
+            "a,b",
+            "a, b",
+            "http://a/b",
+            "a=b (50%)",
+            "first: second: third",
+        ),
     ],
 )
 def test_a_flag_is_read_as_yaml_reads_it(value):

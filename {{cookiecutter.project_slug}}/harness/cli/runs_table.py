@@ -9,9 +9,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from itertools import filterfalse
 from math import isfinite, isnan
 from pathlib import Path
 from textwrap import shorten
+from time import time
 from typing import Any
 
 from harness.cli.habits import require_command
@@ -102,7 +104,8 @@ def root_of(args: Namespace) -> Path:
 
 def read_runs(root: Path, *, everything: bool = False) -> list[Entry]:
     """Return all runs below a folder, the one that began last first."""
-    found = [read_entry(run_dir, name) for run_dir, name in run_dirs(root, everything=everything)]
+    now = time()
+    found = [read_entry(run_dir, name, now) for run_dir, name in run_dirs(root, everything=everything)]
     return sorted(found, key=lambda entry: (isnan(entry.age), entry.age, entry.name))
 
 
@@ -172,7 +175,7 @@ def condition(text: str, known: Sequence[Entry]) -> Callable[[Entry], bool]:
     limit = number(wanted)
     if sign in ORDERS and limit is None:
         raise UsageError(f"--where {text}: {wanted!r} is not a number")
-    if name == "tag":
+    if name == "tag" and sign not in ORDERS:
         return lambda entry: (wanted in entry.tags) == (sign != "!=")
     require_known(f"--where {text}", name, known)
 
@@ -214,9 +217,12 @@ def in_order(found: Sequence[Entry], column: str) -> list[Entry]:
         value = number(entry.get(name))
         return value is None, value or 0.0, as_text(entry.get(name))
 
-    lacking = [entry for entry in found if entry.get(name) in (None, "") or entry.get(name) != entry.get(name)]
-    others = [entry for entry in found if entry not in lacking]
-    return [*sorted(others, key=key, reverse=column.startswith("-")), *lacking]
+    def is_there(entry: Entry) -> bool:
+        value = entry.get(name)
+        return value not in (None, "") and value == value  # not NaN
+
+    there = sorted(filter(is_there, found), key=key, reverse=column.startswith("-"))
+    return [*there, *filterfalse(is_there, found)]
 
 
 def show_run(args: Namespace, root: Path) -> None:
@@ -260,14 +266,14 @@ def show_best(args: Namespace, root: Path) -> None:
     """
     found = read_runs(root, everything=True)
     require_known("best", args.metric, found)
-    modes = {entry.mode for entry in found if entry.monitor == args.metric} - {None}
-    if args.mode is None and len(modes) != 1:
-        raise UsageError(f"best {args.metric}: runs do not say which is better: add --mode min or --mode max")
-    mode = args.mode or modes.pop()
     values = {entry.dir / CHECKPOINTS / BEST: entry.of_best(args.metric) for entry in found}
     known = {path: value for path, value in values.items() if value is not None and path.is_file()}
     if not known:
         raise UsageError(f"best {args.metric}: no run below {root} has it and a {BEST}")
+    modes = {entry.mode for entry in found if entry.monitor == args.metric} - {None}
+    if args.mode is None and len(modes) != 1:
+        raise UsageError(f"best {args.metric}: runs do not say which is better: add --mode min or --mode max")
+    mode = args.mode or modes.pop()
     print((min if mode == "min" else max)(known, key=lambda path: known[path]))
 
 

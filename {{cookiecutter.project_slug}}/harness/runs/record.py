@@ -26,8 +26,10 @@ LEAST = 0.005  # of them for each command but the first
 GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 HEAD = (*GIT, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
 STATUS = (*GIT, "status", "--porcelain", "--", ".")  # slow where many files are new
-DIFF = (*GIT, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--relative", "HEAD", "--", ".")
+PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")  # whatever is configured
+DIFF = (*GIT, "diff", *PLAIN, "--binary", "--relative", "HEAD", "--", ".")
 PACKAGES = {"torch": "torch", "pytorch-lightning": "pytorch_lightning", "numpy": "numpy"}  # modules by package
+TYPES = {"begin": str, "packages": dict, "earlier": list, "monitor": str, "monitor_mode": str, "error": str}
 OF_A_START = ("begin", "end", "state", "commit", "dirty", "host")  # kept of earlier starts of a run
 
 
@@ -47,7 +49,7 @@ class Git:
         outputs = [*(self._output(process, deadline) for process in self._processes), None, None, None]
         self.close()
         head, status, patch = outputs[:3]
-        commit, branch = head.decode(errors="replace").split() if head else (None, None)
+        commit, branch, *_ = [*(head or b"").decode(errors="replace").split(), None, None]
         dirty = None if status is None else bool(status)
         return {"commit": commit, "branch": None if branch == "HEAD" else branch, "dirty": dirty}, patch or b""
 
@@ -84,9 +86,10 @@ def write_begin(run_dir: Path, args: Namespace, git: Git, facts: Mapping[str, An
     before: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         before = read_record(run_dir)
-    earlier = [*before.get("earlier", []), {name: before.get(name) for name in OF_A_START}] if before else []
+    earlier = [*(before.get("earlier") or []), {name: before.get(name) for name in OF_A_START}] if before else []
     for start in earlier:
-        start["state"] = "stopped" if start["state"] == "running" else start["state"]  # it was killed
+        if start.get("state") == "running":  # it was killed
+            start["state"] = "stopped"
     code, patch = git.read()
     tags, notes = getattr(args, "tags", None), getattr(args, "notes", None)
     record = {
@@ -128,7 +131,10 @@ def read_record(run_dir: Path) -> dict[str, Any]:
         ValueError: If it is damaged.
     """
     content = json.loads((run_dir / RECORD_FILE).read_bytes())
-    if not isinstance(content, dict) or not isinstance(content.get("earlier", []), list):
+    is_right = isinstance(content, dict) and all(
+        isinstance(content.get(name), kind | None) for name, kind in TYPES.items()
+    )
+    if not is_right or not all(isinstance(start, dict) for start in content.get("earlier") or []):
         raise ValueError(f"{RECORD_FILE} is not as it was written")
     return content
 

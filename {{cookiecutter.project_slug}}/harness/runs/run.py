@@ -90,9 +90,11 @@ class Run:
         self._depth -= 1
         if self._depth == 0:
             self.failed = error is not None
-            if is_first_process() and record.identity(self.dir) not in (None, self._earlier):
-                record.write_end(self.dir, error)  # of a run that has begun, by this process or one that it forked
-            self._opened.close()
+            try:
+                if is_first_process() and record.identity(self.dir) not in (None, self._earlier):
+                    record.write_end(self.dir, error)  # of a run that has begun, in this process or one that it forked
+            finally:
+                self._opened.close()
             if error is not None and self._wanted is None and is_first_process():
                 self._remove_if_empty(error)
 
