@@ -150,6 +150,16 @@ def test_the_record_of_a_run():
     assert content["command_line"].startswith("python main.py")
 
 
+def test_gpus_are_named_where_the_run_has_touched_one(monkeypatch):
+    import torch
+
+    assert begun()["gpus"] == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "NVIDIA H100 {}".format)
+    assert begun()["gpus"] == ["NVIDIA H100 0", "NVIDIA H100 1"]
+
+
 def git(*words, folder):
     identity = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
     command = ["git", *identity, *words]
