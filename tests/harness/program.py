@@ -9,7 +9,7 @@ from harness.runs.signals import NAMES
 
 def main(argv):
     """Run a command line; errors end in SystemExit, as in a terminal."""
-    before = {name: signal.getsignal(getattr(signal, name)) for name in NAMES}
+    before = {name: signal.getsignal(getattr(signal, name)) for name in (*NAMES, "SIGCHLD")}
     try:
         app.run(program.build_parser, program.main, argv)
     finally:

@@ -150,6 +150,16 @@ def test_the_record_of_a_run():
     assert content["command_line"].startswith("python main.py")
 
 
+def test_gpus_are_named_where_the_run_has_touched_one(monkeypatch):
+    import torch
+
+    assert begun()["gpus"] == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "NVIDIA H100 {}".format)
+    assert begun()["gpus"] == ["NVIDIA H100 0", "NVIDIA H100 1"]
+
+
 def git(*words, folder):
     identity = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
     command = ["git", *identity, *words]
@@ -480,7 +490,6 @@ def test_sort(listed, column, names):
         (["show", "tow"], "there is no run tow below runs; did you mean two?"),
         (["diff", "one"], "the following arguments are required: NAME"),
         (["diff", "one", "x"], "there is no run x below runs"),
-        (["best", "width"], "best width: runs do not say which is better: add --mode min or --mode max"),
         (["best", "val_loss"], "best val_loss: no run below runs has it and a best.ckpt"),
         (["--where", "tag<3"], "--where tag<3: no run has tag"),
         (["best", "val_los", "--mode", "max"], "best: no run has val_los, did you mean val_loss?"),
@@ -504,6 +513,7 @@ def test_the_mode_is_that_of_the_runs_that_monitor_the_metric(printed, refused):
     made("unsaved", metrics={"f1": 1.0}, monitor="f1", monitor_mode="max")
     assert printed("runs", "best", "f1") == "runs/high/checkpoints/best.ckpt\n"
     assert printed("runs", "best", "f1", "--mode", "min") == "runs/low/checkpoints/best.ckpt\n"
+    assert "runs do not say which is better: add --mode min" in refused("runs", "best", "val_loss")
     made("other", metrics={"f1": 0.5}, monitor="f1", monitor_mode="min", best=True)
     assert "add --mode" in refused("runs", "best", "f1")
 

@@ -13,6 +13,7 @@ from itertools import filterfalse
 from math import isfinite, isnan
 from pathlib import Path
 from textwrap import shorten
+from time import time
 from typing import Any
 
 from harness.cli.habits import require_command
@@ -103,7 +104,8 @@ def root_of(args: Namespace) -> Path:
 
 def read_runs(root: Path, *, everything: bool = False) -> list[Entry]:
     """Return all runs below a folder, the one that began last first."""
-    found = [read_entry(run_dir, name) for run_dir, name in run_dirs(root, everything=everything)]
+    now = time()
+    found = [read_entry(run_dir, name, now) for run_dir, name in run_dirs(root, everything=everything)]
     return sorted(found, key=lambda entry: (isnan(entry.age), entry.age, entry.name))
 
 

@@ -29,7 +29,7 @@ MARKS = {CONFIG_FILE, RECORD_FILE, METRICS_FILE, ERROR_FILE, CHECKPOINTS}  # nam
 TAIL = 2000  # bytes of metrics.csv that hold the last epoch
 # A flag in one line as ``dump_config`` writes it, if YAML can read nothing else in it; parsing 1,000 files takes 20 s.
 PLAIN = r"(?:[\w./+]|-(?=[\w.]))(?:(?:[\w./+,=%() -]|:(?=[\w/]))*[\w./+,=%()-])?"
-ONE_LINE = rf"^'?{{}}'?: (?:'((?:[^'\n]|'')*)'|({PLAIN}))$(?=\n[^\s-]|\n?\Z)"
+ONE_LINE = r"^'?NAME'?: (?:'((?:[^'\n]|'')*)'|(PLAIN))$(?=\n[^\s-]|\n?\Z)".replace("PLAIN", PLAIN)
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Entry:
 
     def flag(self, name: str) -> str | None:
         """Return a flag as text, "none" for null; None if there is no such flag."""
-        if found := re.search(ONE_LINE.format(re.escape(name)), self.config, re.MULTILINE):
+        if found := re.search(ONE_LINE.replace("NAME", re.escape(name)), self.config, re.MULTILINE):
             quoted, text = found.groups()
             return "none" if text in ("null", "Null", "NULL") else text or quoted.replace("''", "'")
         if not re.search(f"^'?{re.escape(name)}'?:", self.config, re.MULTILINE):
@@ -106,8 +106,14 @@ class Entry:
         return None if isnan(value) else value
 
 
-def read_entry(run_dir: Path, name: str) -> Entry:
-    """Return the run of a directory; its state is "damaged" if a file of it cannot be read."""
+def read_entry(run_dir: Path, name: str, now: float | None = None) -> Entry:
+    """Return the run of a directory; its state is "damaged" if a file of it cannot be read.
+
+    Args:
+        run_dir: the directory.
+        name: its path below the folder of all runs.
+        now: the time from which its age counts.
+    """
     entry = Entry(name, run_dir)
     try:
         is_running, is_over = is_locked(run_dir), is_finished(run_dir)
@@ -118,7 +124,7 @@ def read_entry(run_dir: Path, name: str) -> Entry:
             if entry.flag("model_name") is None:
                 parse_config(entry.config)  # knows the reason, if it is damaged
                 raise ValueError(f"{CONFIG_FILE} names no model")
-        entry.age = time() - began(run_dir, entry.record)
+        entry.age = (time() if now is None else now) - began(run_dir, entry.record)
         known = [entry.record.get(name) or entry.flag(name) for name in ("monitor", "monitor_mode")]
         entry.monitor, entry.mode = [None if value == "none" else value for value in known]
         read_metrics(entry, is_over)
