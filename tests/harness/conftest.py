@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+import data
+import models
 from harness import found
 
 
@@ -24,6 +26,7 @@ def root(monkeypatch, tmp_path):
 
     for name in loaded():
         monkeypatch.delitem(sys.modules, name)
+    known = {package: vars(package).copy() for package in (models, data)}  # which hold their modules as attributes
     for folder in ("models", "data"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
@@ -32,3 +35,7 @@ def root(monkeypatch, tmp_path):
     yield tmp_path
     for name in loaded():
         del sys.modules[name]
+    for package, attributes in known.items():
+        for name in vars(package).keys() - attributes.keys():
+            delattr(package, name)
+        vars(package).update({name: value for name, value in attributes.items() if name != "__path__"})

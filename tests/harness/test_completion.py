@@ -69,7 +69,7 @@ def test_no_hidden_flag_is_offered(complete):
 
 
 def test_a_wrong_line_is_completed_all_the_same(complete):
-    assert complete("--max_epochs x --see") == ["--seed"]
+    assert complete("--max_epochs x --see") == ["--seed", "--seeds"]
 
 
 def test_bash_asks():
