@@ -94,7 +94,10 @@ def held():
     processes = []
 
     def hold(run_dir):
-        command, path = [sys.executable, "-c", HOLDER, str(run_dir)], {"PYTHONPATH": str(TEMPLATE)}
+        command, path = (
+            [sys.executable, "-c", HOLDER, str(run_dir)],
+            {"PYTHONPATH": str(TEMPLATE), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=path))
         assert processes[-1].stdout.readline() == "held\n"
 
@@ -148,6 +151,16 @@ def test_the_record_of_a_run():
     assert (content["monitor"], content["monitor_mode"], content["parameters"]) == ("val_loss", "min", 7850)
     assert content["begin"] <= content["end"]
     assert content["command_line"].startswith("python main.py")
+
+
+def test_gpus_are_named_where_the_run_has_touched_one(monkeypatch):
+    import torch
+
+    assert begun()["gpus"] == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "NVIDIA H100 {}".format)
+    assert begun()["gpus"] == ["NVIDIA H100 0", "NVIDIA H100 1"]
 
 
 def git(*words, folder):
@@ -282,9 +295,8 @@ def test_a_start_that_is_refused_leaves_the_record_of_the_run():
     assert Path("runs/base/run.json").read_bytes() == before
 
 
-MODEL = """
+ENDS = """
 import os, signal
-from models.my_model import MyModel
 
 class Ends(MyModel):
     def training_step(self, batch, batch_idx):
@@ -303,12 +315,11 @@ class Ends(MyModel):
     ],
 )
 def test_a_run_that_fails_or_stops(root, listed, line, state, error):
-    shutil.copy(TEMPLATE / "data" / "digits.py", "data")
-    shutil.copy(TEMPLATE / "data" / "digits.npz", "data")
-    shutil.copy(TEMPLATE / "models" / "my_model.py", "models")
-    Path("models/ends.py").write_text(MODEL.format(line))
+    shutil.copy(TEMPLATE / "data" / "digits.py", "data/own.py")
+    shutil.copy(TEMPLATE / "data" / "digits.npz", "data/own.npz")
+    Path("models/ends.py").write_text((TEMPLATE / "models" / "my_model.py").read_text() + ENDS.format(line))
     with pytest.raises(SystemExit):
-        main([*FIT, "--model_name", "ends", "--run_name", "base"])
+        main([*QUIET, *LIMITS, "--model_name", "ends", "--data_name", "own", "--run_name", "base"])
     base = listed()["base"]
     assert base["state"] == state
     assert base["error"].startswith(error)
