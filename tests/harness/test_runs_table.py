@@ -94,7 +94,10 @@ def held():
     processes = []
 
     def hold(run_dir):
-        command, path = [sys.executable, "-c", HOLDER, str(run_dir)], {"PYTHONPATH": str(TEMPLATE)}
+        command, path = (
+            [sys.executable, "-c", HOLDER, str(run_dir)],
+            {"PYTHONPATH": str(TEMPLATE), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=path))
         assert processes[-1].stdout.readline() == "held\n"
 
@@ -292,9 +295,8 @@ def test_a_start_that_is_refused_leaves_the_record_of_the_run():
     assert Path("runs/base/run.json").read_bytes() == before
 
 
-MODEL = """
+ENDS = """
 import os, signal
-from models.my_model import MyModel
 
 class Ends(MyModel):
     def training_step(self, batch, batch_idx):
@@ -313,12 +315,11 @@ class Ends(MyModel):
     ],
 )
 def test_a_run_that_fails_or_stops(root, listed, line, state, error):
-    shutil.copy(TEMPLATE / "data" / "digits.py", "data")
-    shutil.copy(TEMPLATE / "data" / "digits.npz", "data")
-    shutil.copy(TEMPLATE / "models" / "my_model.py", "models")
-    Path("models/ends.py").write_text(MODEL.format(line))
+    shutil.copy(TEMPLATE / "data" / "digits.py", "data/own.py")
+    shutil.copy(TEMPLATE / "data" / "digits.npz", "data/own.npz")
+    Path("models/ends.py").write_text((TEMPLATE / "models" / "my_model.py").read_text() + ENDS.format(line))
     with pytest.raises(SystemExit):
-        main([*FIT, "--model_name", "ends", "--run_name", "base"])
+        main([*QUIET, *LIMITS, "--model_name", "ends", "--data_name", "own", "--run_name", "base"])
     base = listed()["base"]
     assert base["state"] == state
     assert base["error"].startswith(error)
