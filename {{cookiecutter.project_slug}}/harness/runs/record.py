@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from harness import found
 from harness.files import whole_file
@@ -22,6 +22,7 @@ PATCH_FILE = "uncommitted.patch"  # what git had not committed when the run bega
 PATCH_LIMIT = 1_000_000  # bytes of a patch that is kept
 GIT_TIME = 0.08  # seconds that a start waits for git
 LEAST = 0.005  # of them for each command but the first
+FRESH = 60.0  # seconds for which what git said is taken for true: trials of a sweep take less
 # Below the project; programs that a repository names for its diffs are not run.
 GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 HEAD = (*GIT, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
@@ -34,10 +35,21 @@ OF_A_START = ("begin", "end", "state", "commit", "dirty", "host")  # kept of ear
 
 
 class Git:
-    """Reads the state of the code by git, beside this process, from here on."""
+    """Reads the state of the code by git, beside this process, from here on; runs in quick succession read it once.
+
+    Attributes:
+        known: what was read last in this process, and when.
+        patch_file: where its patch was written.
+    """
+
+    known: ClassVar[tuple[float, dict[str, Any], bytes] | None] = None
+    patch_file: ClassVar[Path | None] = None
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
+        if Git.known is not None and monotonic() - Git.known[0] < FRESH:
+            return
+        Git.known = Git.patch_file = None
         with suppress(OSError):  # no git
             for command in (HEAD, STATUS, DIFF):
                 pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -45,13 +57,17 @@ class Git:
 
     def read(self) -> tuple[dict[str, Any], bytes]:
         """Return commit, branch and whether there are changes, None for what is not known in time; and the patch."""
+        if Git.known is not None:
+            return Git.known[1:]
         deadline = monotonic() + GIT_TIME
         outputs = [*(self._output(process, deadline) for process in self._processes), None, None, None]
         self.close()
         head, status, patch = outputs[:3]
         commit, branch, *_ = [*(head or b"").decode(errors="replace").split(), None, None]
         dirty = None if status is None else bool(status)
-        return {"commit": commit, "branch": None if branch == "HEAD" else branch, "dirty": dirty}, patch or b""
+        code = {"commit": commit, "branch": None if branch == "HEAD" else branch, "dirty": dirty}
+        Git.known = monotonic(), code, patch or b""
+        return code, patch or b""
 
     def close(self) -> None:
         """End what still runs of git."""
@@ -104,8 +120,11 @@ def write_begin(run_dir: Path, args: Namespace, git: Git, facts: Mapping[str, An
     }
     (run_dir / PATCH_FILE).unlink(missing_ok=True)
     if patch and len(patch) < PATCH_LIMIT:
-        with whole_file(run_dir / PATCH_FILE) as file:
-            file.write(patch)
+        if Git.patch_file is None or not Git.patch_file.exists():
+            Git.patch_file = (run_dir / PATCH_FILE).absolute()
+            with whole_file(Git.patch_file) as file:
+                file.write(patch)
+        record["patch"] = str(Git.patch_file)  # a sweep has it once for all trials of a worker
     write_record(run_dir, record)
 
 
