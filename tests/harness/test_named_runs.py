@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.runs.run import locked
 from main import parse_args
 from tests.harness.program import main
 from train import train
@@ -133,3 +134,25 @@ def test_a_sweep_has_another_name(capsys):
     with pytest.raises(SystemExit):
         sweep([*MODEL, "--n_trials", "1", "--run_name", "base"])
     assert "--run_name names one run: the name of a sweep is --study_name" in capsys.readouterr().err
+
+
+ASKS = """
+import sys
+from pathlib import Path
+from harness.runs.run import is_locked
+while True:
+    is_locked(Path(sys.argv[1]))
+"""
+
+
+def test_who_asks_for_the_state_of_a_run_does_not_keep_it_from_starting():
+    Path("run").mkdir()
+    (Path("run") / ".lock").touch()
+    root = str(Path(sys.modules["main"].__file__).parent)
+    with subprocess.Popen([sys.executable, "-c", ASKS, "run"], env={"PYTHONPATH": root}) as asking:
+        try:
+            for _ in range(300):
+                with locked(Path("run")):
+                    pass
+        finally:
+            asking.kill()

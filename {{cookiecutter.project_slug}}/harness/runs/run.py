@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import IO, Any
 
 from harness.config_files import dump_config, parse_config, schemas
@@ -34,6 +35,7 @@ LOCK_FILE = ".lock"
 JOB_FILE = ".slurm_job.json"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
+TRIES = 5  # to get a lock, before it is another run's
 REPORTS_FILE = "reports.jsonl"  # metrics that processes of a run report to the program that started them
 # Files that a run writes before its first checkpoint.
 BEGINNINGS = (
@@ -255,15 +257,19 @@ def locked(run_dir: Path) -> Iterator[None]:
         UsageError: If another process has it.
     """
     with (run_dir / LOCK_FILE).open("a+") as file:
-        if fcntl is not None:
+        for patience in range(TRIES, -1, -1):
             try:
                 # Of the two kinds of lock the one that forked worker processes do not inherit: they may outlive a
                 # process that is killed.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError) as error:
-                raise UsageError(f"{run_dir} belongs to another run, which is {owner(file)}") from error
-            except OSError:  # a file system without locks
-                pass
+                if not patience:
+                    raise UsageError(f"{run_dir} belongs to another run, which is {owner(file)}") from error
+                sleep(0.02)  # somebody may be asking for the state of the run, as is_locked does
+            except (OSError, AttributeError):  # a file system without locks, or a system
+                break
+            else:
+                break
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         file.flush()
