@@ -37,6 +37,13 @@ def test_a_name_is_that_of_the_directory():
     assert [path.name for path in Path("runs").iterdir()] == ["base"]
 
 
+def test_a_run_without_a_name_has_its_kind_in_the_directory():
+    main([*QUIET, *MODEL, "--fast_dev_run"])
+    main(["test", "--ckpt_path", "none", *QUIET, *MODEL, *LIMITS])
+    names = sorted(path.name.split("_", 2)[2] for path in Path("runs").iterdir())
+    assert names == ["my_model_fast_dev_run", "my_model_test"]
+
+
 def test_a_name_is_used_once(capsys):
     main([*BASE, "--max_epochs", "1"])
     before = rows()
