@@ -222,8 +222,7 @@ def test_a_mistake_is_answered_in_one_line(parser, argv, message):
         ("--epochs 3", "--max_epochs"),
         ("--max-epochs=3", "--max_epochs"),
         ("--num_train_epochs 3", "--max_epochs"),
-        ("--workers 2", "--num_workers"),
-        ("-j 2", "--num_workers"),
+        ("-j 2", "--num_workers or --workers"),
         ("--random_seed 1", "--seed"),
         ("--grad-clip 1", "--gradient_clip_val"),
         ("--patience 3", "--early_stopping_patience"),
@@ -239,11 +238,11 @@ def test_a_mistake_is_answered_in_one_line(parser, argv, message):
         ("--device cpu", "--accelerator cpu|gpu"),
         ("--fp16", "--precision 16-mixed"),
         ("--wandb", "--logger wandb"),
-        ("--name first", "--default_root_dir runs/NAME"),
+        ("--name first", "--run_name"),
         ("--trainer.max_epochs 3", "--max_epochs"),
         ("--model.learning_rate=3", "--learning_rate"),
         ("--data.batch_size 3", "--batch_size"),
-        ("--seedd 3", "--seed"),
+        ("--seedd 3", "--seed or --seeds"),
         ("--wd 0.1", None),  # no flag of this model
         ("--n_trial 3", None),  # of another program
         ("--dropout 0.1", None),

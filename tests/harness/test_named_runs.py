@@ -1,6 +1,7 @@
 """Runs with names, and one command line that starts, resumes or shows a run."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_the_newest_run_is_refused_where_several_are_under_way(capsys):
         main([*QUIET, *LIMITS, *MODEL, "--run_name", name, "--max_epochs", "1"])
     command = [sys.executable, "-c", HOLDER, "runs/one", "runs/two"]
     root = str(Path(sys.modules["main"].__file__).parent)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": root}) as holder:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}) as holder:
         assert holder.stdout.readline() == "held\n"
         line = refused(capsys, "test", "--ckpt_path", "best")
         holder.kill()
@@ -156,7 +157,7 @@ def test_who_asks_for_the_state_of_a_run_does_not_keep_it_from_starting():
     Path("run").mkdir()
     (Path("run") / ".lock").touch()
     root = str(Path(sys.modules["main"].__file__).parent)
-    with subprocess.Popen([sys.executable, "-c", ASKS, "run"], env={"PYTHONPATH": root}) as asking:
+    with subprocess.Popen([sys.executable, "-c", ASKS, "run"], env=os.environ | {"PYTHONPATH": root}) as asking:
         try:
             for _ in range(300):
                 with locked(Path("run")):

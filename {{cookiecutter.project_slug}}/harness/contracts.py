@@ -128,7 +128,7 @@ class Promise:
             SkipTest: If the check does not apply, or would download something.
         """
         shown = io.StringIO()
-        with no_network() as asked, redirect_stderr(shown):
+        with no_network(), redirect_stderr(shown):
             try:
                 self.check.function(program, self.folder, self.name)
             except SkipTest:
@@ -220,11 +220,14 @@ def in_root(folder: Path) -> Iterator[None]:
         yield
 
 
+asked: list[str] = []  # hosts that the present check has asked for
+
+
 @contextmanager
-def no_network() -> Iterator[list[str]]:
-    """Let the look-up of a host fail, as it does offline: a check downloads nothing. Yields the hosts asked for."""
+def no_network() -> Iterator[None]:
+    """Let the look-up of a host fail, as it does offline: a check downloads nothing."""
     look_up = socket.getaddrinfo
-    asked: list[str] = []
+    asked.clear()
 
     def local_only(host: Any, *args: Any, **kwargs: Any) -> Any:
         if host not in THIS_MACHINE:
@@ -233,7 +236,7 @@ def no_network() -> Iterator[list[str]]:
         return look_up(host, *args, **kwargs)
 
     with mock.patch("socket.getaddrinfo", local_only):
-        yield asked
+        yield
 
 
 def required_flags(folder: Folder, name: str) -> list[str]:
@@ -286,16 +289,19 @@ def words_that_fit(program: Program, model_name: str) -> tuple[str, ...]:
     model = MODELS[model_name]
     if model.brings_data or model.data_name:
         return words
-    first, errors = program.parse_args(words).data_name, []
+    first = program.parse_args(words).data_name
+    errors: list[tuple[list[str], Exception]] = []
     for data_name in [first, *(name for name in DATA.names() if name != first)]:
-        chosen = (*words, "--data_name", data_name)
+        chosen, before = (*words, "--data_name", data_name), asked.copy()
         try:
             program.fit([*ONE_BATCH, *UNSAVED, *chosen])
         except Exception as error:
-            errors.append(error)
+            errors.append((asked[len(before) :], error))
         else:
+            asked.clear()
             return chosen
-    raise errors[0]
+    asked[:], first_error = min(errors, key=lambda each: bool(each[0]))  # one without the network, if there is one
+    raise first_error
 
 
 def words_or_skip(program: Program, model_name: str) -> tuple[str, ...]:

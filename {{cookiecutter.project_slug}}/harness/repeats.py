@@ -74,7 +74,7 @@ def taken_from(args: Namespace) -> Namespace | None:
     if own.seeds or own.folds:
         return own
     if own.workers > 1:
-        raise UsageError("--workers is for --seeds or --folds")
+        raise UsageError("--workers is for --seeds or --folds; processes that fetch batches are --num_workers")
     return None
 
 

@@ -15,6 +15,7 @@ SAME = (
     ("num_workers", "workers", "j", "jobs", "n_jobs"),
     ("weight_decay", "wd"),
     ("seed", "random_seed", "manual_seed", "seed_everything"),
+    ("run_name", "name", "exp_name", "experiment_name"),
     ("gradient_clip_val", "clip", "grad_clip", "clip_grad", "max_grad_norm"),
     ("accumulate_grad_batches", "grad_accum", "accumulation_steps", "gradient_accumulation_steps"),
     ("early_stopping_patience", "patience"),
@@ -41,7 +42,6 @@ INSTEAD = {
     "--logger wandb": ("wandb",),
     "--logger tensorboard": ("tensorboard",),
     "--enable_progress_bar no": ("quiet", "silent", "no_progress_bar", "disable_tqdm"),
-    "--default_root_dir runs/NAME": ("name", "run_name", "exp_name", "experiment_name"),  # default: the date
 }
 COMMANDS = {"train": "fit", "val": "validate", "eval": "test", "evaluate": "test", "infer": "predict"}
 

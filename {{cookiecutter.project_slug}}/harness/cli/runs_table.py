@@ -75,8 +75,8 @@ def add_args(parser: Parser, word: str) -> None:
     """Add the flags of ``runs``, or those of a word after it, to a parser."""
     parser.add_argument("--default_root_dir", metavar="DIR", help="folder of all runs (default: runs)")
     if word == "list":
-        parser.add_argument("--all", action="store_true", help="list trials of sweeps and jobs of multiruns, too")
-        text = "select runs by a flag, a metric or a column, as in 'val_loss<0.1' model_name=gan tag=a; all must hold"
+        parser.add_argument("--all", action="store_true", help="list runs in deeper folders, too")
+        text = "select runs by a flag, a metric or a column, as in 'val_loss<0.1' model_name=net tag=a; all must hold"
         parser.add_argument("--where", nargs="+", action="extend", default=[], metavar="CONDITION", help=text)
         parser.add_argument("--sort", metavar="COLUMN", help="column, metric or flag; -COLUMN: descending")
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -259,7 +259,7 @@ def show_difference(args: Namespace, root: Path) -> None:
 
 
 def show_best(args: Namespace, root: Path) -> None:
-    """Print the path of the best checkpoint of all runs, trials and jobs, by a metric.
+    """Print the path of the best checkpoint of all runs, by a metric.
 
     Raises:
         UsageError: If none has the metric, or it is not known whether lower or higher values are better.

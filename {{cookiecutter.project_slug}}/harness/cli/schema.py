@@ -54,6 +54,7 @@ OF_TYPE: dict[Any, list[Schema]] = {
     run_flags.norm_order: [{"type": "number", "exclusiveMinimum": 0}, ABOVE_0, {"enum": ["inf"]}],
     run_flags.run_name: [text("[A-Za-z0-9]([A-Za-z0-9._=-]{0,98}[A-Za-z0-9_=-])?")],
     run_flags.schedule: [text("[0-9]+:[1-9][0-9]*(,[0-9]+:[1-9][0-9]*)*")],
+    run_flags.tags: [text(r"[A-Za-z0-9_.+/-]+(,[A-Za-z0-9_.+/-]+)*")],
     run_flags.table_file: [{"type": "string", "pattern": r"[^./\\]\.(csv|npz|pt)$"}],
 }
 

@@ -217,7 +217,7 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
 
 
 def schema_of(parser: Parser, flags: Collection[str]) -> str:
-    """Return the JSON schema of config files of a run with these flags; the parser may have those of a sweep, too."""
+    """Return the JSON schema of config files of a run with these flags; the parser may have others, too."""
     from harness.cli.schema import schema_text
 
     return schema_text(parser, {*flags, "run_name", *FORMER})

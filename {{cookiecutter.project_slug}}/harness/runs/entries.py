@@ -201,12 +201,10 @@ def run_dirs(root: Path, *, everything: bool = False) -> Iterator[tuple[Path, st
 
     Args:
         root: the folder of all runs.
-        everything: whether trials of sweeps and jobs of multiruns are among them.
+        everything: whether those in deeper folders are among them.
     """
-    # Runs of several seeds or folds are one folder deeper.
-    folders = [(root, 2), (root / "hydra", 9), *([(root / "sweeps", 9), (root / "multirun", 9)] if everything else [])]
-    found = dict.fromkeys(run_dir for folder, depth in folders for run_dir in below(folder, depth))
-    yield from ((run_dir, run_dir.relative_to(root).as_posix()) for run_dir in found)
+    depth = 9 if everything else 2  # runs of several seeds or folds are in a folder of their own
+    yield from ((run_dir, run_dir.relative_to(root).as_posix()) for run_dir in below(root, depth))
 
 
 def below(folder: Path, depth: int) -> Iterator[Path]:

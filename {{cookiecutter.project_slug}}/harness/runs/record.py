@@ -22,7 +22,7 @@ PATCH_FILE = "uncommitted.patch"  # what git had not committed when the run bega
 PATCH_LIMIT = 1_000_000  # bytes of a patch that is kept
 GIT_TIME = 0.08  # seconds that a start waits for git
 LEAST = 0.005  # of them for each command but the first
-FRESH = 60.0  # seconds for which what git said is taken for true: trials of a sweep take less
+FRESH = 60.0  # seconds for which what git said is taken for true: short runs of one process ask once
 # Below the project; programs that a repository names for its diffs are not run.
 GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 HEAD = (*GIT, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
@@ -124,7 +124,7 @@ def write_begin(run_dir: Path, args: Namespace, git: Git, facts: Mapping[str, An
             Git.patch_file = (run_dir / PATCH_FILE).absolute()
             with whole_file(Git.patch_file) as file:
                 file.write(patch)
-        record["patch"] = str(Git.patch_file)  # a sweep has it once for all trials of a worker
+        record["patch"] = str(Git.patch_file)  # once for all runs of a process
     write_record(run_dir, record)
 
 
