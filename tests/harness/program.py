@@ -1,6 +1,9 @@
 """The command line of main.py, run in this process."""
 
 import signal
+from pathlib import Path
+
+import pytest
 
 import main as program
 from harness import app
@@ -15,3 +18,16 @@ def main(argv):
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
+
+
+def refused(capsys, *argv):
+    """Return the one line in which main refuses a command line; nothing must be written or lost."""
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(list(argv))
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("main.py: error: ")]
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"} == before
+    assert not list(Path("runs").glob("*"))
+    return line

@@ -18,7 +18,7 @@ from harness.found import MODELS
 from harness.runs.checkpoint_files import plain_values, read_checkpoint
 from main import parse_args
 from models.my_model import MyModel
-from tests.harness.program import main
+from tests.harness.program import main, refused
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -32,19 +32,6 @@ MY_MODEL = (found.ROOT / "models" / "my_model.py").read_text()
 
 def table(capsys):
     return dict(line.split() for line in capsys.readouterr().out.splitlines() if len(line.split()) == 2)
-
-
-def refused(capsys, *argv):
-    """Return the one line in which main refuses a command line; nothing must be written or lost."""
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"}
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(list(argv))
-    assert stop.value.code == 2
-    *_, line = capsys.readouterr().err.splitlines()
-    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"} == before
-    assert not list(Path("runs").glob("*"))
-    return line
 
 
 def let_files_be_imported(monkeypatch):

@@ -13,7 +13,7 @@ import yaml
 from harness import found
 from main import parse_args
 from models.my_model import MyModel
-from tests.harness.program import main
+from tests.harness.program import main, refused
 from train import train
 
 QUIET = ["--enable_progress_bar", "no", "--enable_model_summary", "no"]
@@ -32,19 +32,6 @@ def weights_of(file):
 def same(one, other):
     assert one.keys() == other.keys()
     return all(torch.equal(one[name], other[name]) for name in one)
-
-
-def refused(capsys, *argv):
-    """Return the one line in which main refuses a command line; nothing must be written or lost."""
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"}
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(list(argv))
-    assert stop.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("main.py: error: ")]
-    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"} == before
-    assert not list(Path("runs").glob("*"))
-    return line
 
 
 @pytest.fixture

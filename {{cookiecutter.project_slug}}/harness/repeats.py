@@ -1,7 +1,7 @@
 """One command for several seeds or folds: ``--seeds 1,2,3`` and ``--folds 5``, with mean and standard deviation.
 
 Each is a run of its own, in a process of its own, started or resumed by ``--ckpt_path auto``: the same command with the
-same ``--run_name`` goes on after any end.
+same ``--run_name`` resumes what is not finished.
 """
 
 import csv
@@ -104,7 +104,7 @@ def repeat(own: Namespace, args: Namespace, words: Sequence[str]) -> dict[str, f
         runs.work()
         runs.write()
         if signals.received() is not None:
-            notice(f"to go on, give the same command with --run_name {name}")
+            notice(f"to resume, give the same command with --run_name {name}")
     if runs.failed:
         raise RunError("; ".join(f"{run} failed: {reason}" for run, reason in runs.failed.items()))
     return {**runs.summary(), "table": str(folder / TABLE), "run": str(folder)}

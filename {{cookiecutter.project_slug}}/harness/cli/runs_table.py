@@ -281,7 +281,7 @@ def remove(args: Namespace, root: Path) -> None:
     """Remove the directories of runs.
 
     Raises:
-        UsageError: If one is running or not in the table, or nobody can be asked.
+        UsageError: If one is running or not in the table, or there is no terminal to ask at.
     """
     listed = {run_dir.resolve() for run_dir, _ in run_dirs(root, everything=True)}
     found = {entry.dir.resolve(): entry for entry in (find_run(root, name) for name in args.names)}

@@ -266,8 +266,8 @@ def locked(run_dir: Path) -> Iterator[None]:
             except (BlockingIOError, PermissionError) as error:
                 if not patience:
                     raise UsageError(f"{run_dir} belongs to another run, which is {owner(file)}") from error
-                sleep(0.02)  # somebody may be asking for the state of the run, as is_locked does
-            except (OSError, AttributeError):  # a file system without locks, or a system
+                sleep(0.02)  # another process may be reading the state of the run, by is_locked
+            except (OSError, AttributeError):  # a file system or platform without locks
                 break
             else:
                 break
@@ -288,7 +288,7 @@ def is_locked(run_dir: Path) -> bool:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who ask do not take each other for the run
         except (BlockingIOError, PermissionError):
             return True
-        except (OSError, AttributeError):  # nobody has locks here
+        except (OSError, AttributeError):  # a file system or platform without locks
             return False
     return False
 
