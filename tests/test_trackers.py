@@ -1,4 +1,4 @@
-"""Trackers of --logger, in a baked project, without a network: each has the values of metrics.csv, also of a resumed run."""
+"""Trackers of --logger, without a network: each has the values of metrics.csv, also of a resumed run."""
 
 import csv
 import json

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,20 +228,30 @@ def without_loggers(monkeypatch):
         ("pytorch_lightning.loggers.wandb", "_WANDB_AVAILABLE"),
     ):
         monkeypatch.setattr(f"{module}.{name}", RequirementCache("no-such-package"))
+    for module in ("mlflow", "trackio", "comet_ml"):
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 @pytest.mark.parametrize(
-    ("names", "missing"), [("tensorboard", "tensorboard"), ("csv,tensorboard", "tensorboard"), ("wandb,csv", "wandb")]
+    ("names", "missing", "extra"),
+    [
+        ("tensorboard", "tensorboard", "loggers"),
+        ("csv,tensorboard", "tensorboard", "loggers"),
+        ("wandb,csv", "wandb", "loggers"),
+        ("mlflow", "mlflow", "mlflow"),
+        ("trackio", "trackio", "trackio"),
+        ("comet", "comet", "comet"),
+    ],
 )
 def test_a_logger_that_is_not_installed_is_one_line_with_the_extra_of_this_project(
-    names, missing, without_loggers, capsys
+    names, missing, extra, without_loggers, capsys
 ):
     with pytest.raises(SystemExit) as stop:
         main(["--logger", names])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     error = line.partition(" error: ")[2].partition(" (see ")[0]
-    assert error == f'--logger {names}: {missing} is not installed: pip install -e ".[loggers]"'
+    assert error == f'--logger {names}: {missing} is not installed: pip install -e ".[{extra}]"'
     assert not list(Path("runs").glob("*"))
 
 
@@ -248,7 +259,7 @@ def test_a_logger_whose_package_lacks_another_names_that(monkeypatch, capsys):
     def broken(*args, **kwargs):
         raise ModuleNotFoundError("No module named 'protobuf'", name="protobuf")
 
-    monkeypatch.setattr("harness.training.loggers.RunTensorBoardLogger", broken)
+    monkeypatch.setattr("harness.training.trackers.tensorboard.RunTensorBoardLogger", broken)
     with pytest.raises(SystemExit):
         main(["--logger", "tensorboard"])
     assert "--logger tensorboard: No module named 'protobuf': pip install -e" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness import cluster
 from harness.cli.completion import complete
 from harness.cli.new import new
 from harness.cli.runs_table import runs
@@ -30,18 +31,22 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
     """
     words = list(sys.argv[1:] if argv is None else argv)
 
-    def with_repeats(names: list[str]) -> ArgumentParser:
-        return add_repeat_args(build_parser(names))
+    def with_all_flags(names: list[str]) -> ArgumentParser:
+        return cluster.add_cluster_args(add_repeat_args(build_parser(names)))
 
-    complete(with_repeats)
+    complete(with_all_flags)
     with ends_in_one_line():
         if words[:1] in (["new"], ["runs"]):
             {"new": new, "runs": runs}[words[0]](words[1:])
             return
         try:
-            args = parse_args(with_repeats, words)
-            own = taken_from(args)
-            table = main(args) if own is None else repeat(own, args, words)
+            args = parse_args(with_all_flags, words)
+            job, repeats = cluster.taken_from(args), taken_from(args)
+            table: Table
+            if job is not None:
+                table = cluster.make_job(job, args, words, repeats)
+            else:
+                table = main(args) if repeats is None else repeat(repeats, args, words)
         except Finished as finished:
             table = finished.results
         if is_first_process():

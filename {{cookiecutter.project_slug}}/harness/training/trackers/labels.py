@@ -16,7 +16,7 @@ class Labels:
     Attributes:
         dir: directory of the run.
         project: name of this project, under which a tracker lists its runs.
-        group: name of the sweep that the run belongs to, or None.
+        group: name of the runs that belong together, such as those of several seeds, or None.
         tags: words of ``--tags``.
         notes: text of ``--notes``, or None.
         monitor: the monitored metric, or None.
