@@ -12,13 +12,14 @@ from harness.cli.parser import Parser
 from harness.cli.run_flags import TRAINER_DEFAULTS
 from harness.cli.sources import environment_flags
 
-WORDS = ("show", "diff", "best", "rm")
+WORDS = ("show", "diff", "plot", "best", "rm")
 USAGE = """%(prog)s runs [--all] [--where CONDITION ...] [--sort [-]COLUMN] [--json]
        %(prog)s runs show NAME
        %(prog)s runs diff NAME NAME
+       %(prog)s runs plot NAME ... [--metrics METRIC,METRIC] [--x step|epoch] [--output FILE]
        %(prog)s runs best METRIC [--mode min|max]
        %(prog)s runs rm NAME ... [--yes]"""
-DESCRIPTION = "List the runs below --default_root_dir; show one, compare two, find the best checkpoint, remove some."
+DESCRIPTION = "List the runs below --default_root_dir; show one, compare them, find the best checkpoint, remove some."
 
 
 def runs(argv: Sequence[str]) -> None:
@@ -49,12 +50,13 @@ def runs(argv: Sequence[str]) -> None:
 
 def command(word: str) -> Callable[[Namespace, Path], None]:
     """Return the function of a command; its modules are not imported at the start of a run."""
-    from harness.cli import runs_actions, runs_table
+    from harness.cli import runs_actions, runs_plot, runs_table
 
     return {
         "list": runs_table.list_runs,
         "show": runs_actions.show_run,
         "diff": runs_actions.show_difference,
+        "plot": runs_plot.plot_runs,
         "best": runs_actions.show_best,
         "rm": runs_actions.remove,
     }[word]
@@ -73,11 +75,24 @@ def add_args(parser: Parser, word: str) -> None:
         parser.add_argument("metric", metavar="METRIC", help="metric of the runs")
         parser.add_argument("--mode", choices=["min", "max"], help="which is better; default: of runs that monitor it")
     else:
-        count: Any = {"show": 1, "diff": 2, "rm": "+"}[word]
+        count: Any = {"show": 1, "diff": 2, "plot": "+", "rm": "+"}[word]
         names = parser.add_argument("names", nargs=count, metavar="NAME", help="name of a run, as in the table")
         names.completer = completed  # type: ignore[attr-defined]
+    if word == "plot":
+        parser.add_argument(
+            "--metrics", type=metric_names, metavar="METRIC,METRIC", help="metrics to draw (default: all)"
+        )
+        text = "step, or epoch for the mean of each epoch"
+        parser.add_argument("--x", choices=["step", "epoch"], default="step", help=text)
+        text = "a .png, .pdf, .svg or .html (default: curves.png and curves.html in the folder of all runs)"
+        parser.add_argument("--output", metavar="FILE", help=text)
     if word == "rm":
         parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def metric_names(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def completed(parsed_args: Namespace, **_: Any) -> list[str]:

@@ -40,9 +40,29 @@ def find_run(root: Path, name: str) -> Entry:
     """
     for run_dir in (root / name, Path(name)):
         if is_run(run_dir):
-            return read_entry(run_dir, name)
+            return read_entry(run_dir, name_of(run_dir, root))
     near = get_close_matches(name, [known for _, known in run_dirs(root, everything=True)], n=1)
     raise UsageError(f"there is no run {name} below {root}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def find_runs(root: Path, names: Sequence[str]) -> list[Entry]:
+    """Return the runs of names, each run once; a folder of runs, as --seeds makes one, names all runs in it.
+
+    Raises:
+        UsageError: If a name is that of no run.
+    """
+    found: dict[Path, Entry] = {}
+    for name in names:
+        folders = [path for path in (root / name, Path(name)) if path.is_dir() and not is_run(path)]
+        inside = [run_dir for folder in folders[:1] for run_dir, _ in run_dirs(folder)]
+        entries = [read_entry(run_dir, name_of(run_dir, root)) for run_dir in inside] or [find_run(root, name)]
+        found |= {entry.dir.resolve(): entry for entry in entries}
+    return list(found.values())
+
+
+def name_of(run_dir: Path, root: Path) -> str:
+    """Return the path of a run below the folder of all runs, or its own path if it is elsewhere."""
+    return (run_dir.relative_to(root) if run_dir.is_relative_to(root) else run_dir).as_posix()
 
 
 def condition(text: str, known: Sequence[Entry]) -> Callable[[Entry], bool]:
