@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 5.0, 3.2  # inches of a chart
 LINE = 0.25  # inches of a line of text
 SIGN = 0.085  # inches of a sign of text
 COLUMNS, LONGEST = 7, 30  # of the table: columns that fit in, and signs of a cell
-GREY = "#555555"
+GREY = "#666666"
 
 
 def draw_image(plot: Plot, kind: str) -> bytes:
