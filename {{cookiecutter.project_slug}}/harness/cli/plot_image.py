@@ -1,6 +1,7 @@
 """The plot of runs as an image, by matplotlib."""
 
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -9,7 +10,7 @@ from harness.cli.plot_content import FEW, Plot, style
 WIDTH, HEIGHT = 5.0, 3.2  # inches of a chart
 LINE = 0.25  # inches of a line of text
 SIGN = 0.085  # inches of a sign of text
-COLUMNS, LONGEST = 7, 30  # of the table: columns that fit in, and signs of a cell
+CELL, LONGEST, ROWS = 2.2, 28, 40  # of the table: inches and signs of a cell, and runs
 GREY = "#666666"
 
 
@@ -27,7 +28,7 @@ def draw_image(plot: Plot, kind: str) -> bytes:
     longest = max(map(len, plot.curves))
     legend_columns = max(1, int(width / (SIGN * longest + 0.6)))
     legend_height = LINE * (1 + -(-len(plot.curves) // legend_columns))
-    heights = [legend_height, HEIGHT * plot.rows, LINE * (1 + len(plot.table)) if plot.table else 0.1]
+    heights = [legend_height, HEIGHT * plot.rows, LINE * (1 + min(len(plot.table), ROWS + 1)) if plot.table else 0.1]
     file = BytesIO()
     with rc_context({"text.parse_math": False, "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font lacks
@@ -40,7 +41,7 @@ def draw_image(plot: Plot, kind: str) -> bytes:
             chart.remove()
         draw_legend(top, plot, legend_columns)
         if plot.table:
-            draw_table(bottom.subplots(), plot)
+            draw_table(bottom.subplots(), plot.table, int(width / CELL))
         figure.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.15)
     return file.getvalue()
 
@@ -71,11 +72,12 @@ def draw_legend(figure: Any, plot: Plot, columns: int) -> None:
     figure.legend(lines, list(plot.curves), loc="center", ncols=columns, frameon=False, fontsize=10)
 
 
-def draw_table(chart: Any, plot: Plot) -> None:
-    """Draw the table of the flags that differ, as far as its columns fit in."""
-    head, *rows = [row[:COLUMNS] for row in plot.table]
-    more = len(plot.table[0]) - len(head)
+def draw_table(chart: Any, content: Sequence[Sequence[str]], columns: int) -> None:
+    """Draw the table of the flags that differ, as far as it fits in."""
+    head, *rows = [row[:columns] for row in content[: ROWS + 1]]
     texts = [[cell if len(cell) <= LONGEST else f"{cell[: LONGEST - 3]}..." for cell in row] for row in rows]
+    missing = {"flags": len(content[0]) - len(head), "runs": len(content) - 1 - len(rows)}
+    more = " and ".join(f"{number} more {name}" for name, number in missing.items() if number)
     chart.axis("off")
     table = chart.table(texts, colLabels=head, loc="upper center", cellLoc="left", colLoc="left", edges="horizontal")
     table.auto_set_font_size(False)
@@ -87,4 +89,4 @@ def draw_table(chart: Any, plot: Plot) -> None:
         elif column == 0:
             cell.get_text().set_color(style(row - 1)[0])
     if more:
-        chart.set_title(f"and {more} more flags", fontsize=9, loc="right", color=GREY)
+        chart.set_title(f"and {more}", fontsize=9, loc="right", color=GREY)
