@@ -37,7 +37,7 @@ def build(args: Namespace, run: Run, callbacks: Sequence[Any] = (), **kw: Any) -
     trainer = Trainer.from_argparse_args(
         args,
         default_root_dir=run.dir,
-        logger=kw.pop("logger", None) or build_loggers(args, run) or False,
+        logger=kw.pop("logger", None) or build_loggers(args, run, model) or False,
         callbacks=[*build_callbacks(args, run, model, data), *callbacks],
         plugins=[CheckpointFiles(run.flags), *kw.pop("plugins", [])],  # written and loaded safely, with flags
         enable_checkpointing=args.command == "fit" and args.enable_checkpointing,

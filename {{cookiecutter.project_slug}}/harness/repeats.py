@@ -26,7 +26,7 @@ from harness.errors import RunError, UsageError
 from harness.files import whole_file
 from harness.flags import positive_int
 from harness.runs import signals
-from harness.runs.processes import ENDS_WITH_PARENT
+from harness.runs.processes import ENDS_WITH_PARENT, GROUP
 from harness.runs.run import is_finished, locked, metrics_of
 from harness.trainer_args import notice
 
@@ -172,7 +172,7 @@ class Runs:
         own = [f"--{flag}={value}" for flag, value in self.flags[name].items()]
         own += [f"--default_root_dir={self.folder}", f"--run_name={name}", "--ckpt_path=auto"]
         own += ["--seeds=none", "--folds=none", "--workers=1"]
-        environment = {**os.environ, ENDS_WITH_PARENT: "yes"}
+        environment = {GROUP: self.folder.name, **os.environ, ENDS_WITH_PARENT: "yes"}
         if self.workers > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         if self.devices:

@@ -50,6 +50,7 @@ NAMES = {
     "profiler": {"trainer/setup.py": r'"(\w+)": \w+Profiler\b'},
     "gradient_clip_algorithm": {"utilities/enums.py": r'^    (?:VALUE|NORM) = "(\w+)"'},
 }
+# Loggers that --logger names, as Lightning's classes; a program may add names of loggers that it builds itself.
 LOGGERS = {"csv": "CSVLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger"}
 # Strategies removed from Lightning, and the nearest current one, which may differ: dp split a batch over the devices,
 # ddp gives each device its own batch.

@@ -8,11 +8,12 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
-from harness.trainer_args import TrainerFlag, in_names_of_today, notice
+from harness.trainer_args import LOGGERS, TrainerFlag, in_names_of_today, notice
 
 COMMANDS = ("fit", "validate", "test", "predict")
 USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME\n"
 USAGE += "       %(prog)s runs [show|diff|best|rm] [...]"
+LOGGERS.update(mlflow="", trackio="", comet="")  # built by harness.training.loggers
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 TRAINER_DEFAULTS = {
     "default_root_dir": "runs",

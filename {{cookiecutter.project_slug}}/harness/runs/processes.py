@@ -8,6 +8,7 @@ import sys
 FIRST_PID = "LIT_FIRST_PID"  # number of the first process of a distributed run
 CHECKPOINT = "LIT_CHECKPOINT"  # the file that the first process found for --ckpt_path
 RUN_DIR = "LIT_RUN_DIR"  # directory of the run, chosen by the process that starts it
+GROUP = "LIT_RUN_GROUP"  # name under which trackers group the runs of a sweep, or of several seeds
 ENDS_WITH_PARENT = "LIT_ENDS_WITH_PARENT"  # whether the process ends when the one that started it does
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from harness.errors import ModelError, RunError, UsageError
 from harness.found import ROOT, describe_error
 from harness.runs import signals
-from harness.runs.processes import ENDS_WITH_PARENT, RUN_DIR
+from harness.runs.processes import ENDS_WITH_PARENT, GROUP, RUN_DIR
 from harness.runs.run import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -30,7 +30,6 @@ from harness.runs.run import (
 )
 
 POLL = 0.5  # seconds between two looks at a run in other processes
-GROUP = "WANDB_RUN_GROUP"  # environment variable of W&B; TensorBoard groups runs by their directory
 OUTPUT_FILE = "output.log"
 
 # Trains a model with flags, in a directory, with additional callbacks; returns the last value of each metric.
@@ -93,7 +92,7 @@ def run_in(
 
 @contextmanager
 def in_group(name: str) -> Iterator[None]:
-    """Let W&B group the runs of a sweep under a name, unless ``WANDB_RUN_GROUP`` gives one."""
+    """Let trackers group the runs of a sweep under a name."""
     before = os.environ.get(GROUP)
     os.environ[GROUP] = before or name
     try:

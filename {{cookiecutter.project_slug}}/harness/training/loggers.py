@@ -1,9 +1,10 @@
-"""Loggers that write into the directory of a run, and continue there when the run resumes."""
+"""The loggers of a run, and the one of metrics.csv; each continues when the run resumes."""
 
 import csv
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -11,41 +12,61 @@ from typing import Any
 
 import torch
 from pytorch_lightning.core.saving import save_hparams_to_yaml
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger
 
+from harness.cli.run_flags import monitored
 from harness.errors import UsageError
 from harness.files import whole_file
 from harness.runs.processes import is_first_process
 from harness.runs.run import Run
+from harness.training.trackers.labels import Labels, Tracker
 
+EXTRAS = {"tensorboard": "loggers", "wandb": "loggers"}  # of pyproject.toml; others have the name of the logger
+TRACKERS = {  # files of trackers/, and their classes
+    "tensorboard": "RunTensorBoardLogger",
+    "wandb": "RunWandbLogger",
+    "mlflow": "RunMLFlowLogger",
+    "trackio": "RunTrackioLogger",
+    "comet": "RunCometLogger",
+}
 RESUME_KEY = "resume"  # state that the harness adds to a checkpoint; its "logs" are the positions of loggers
 
 
-def build_loggers(args: Namespace, run: Run) -> list[Logger]:
+def build_loggers(args: Namespace, run: Run, model: Any) -> list[Logger]:
     """Return the loggers of ``--logger``; none yet for a run that resumes, whose loggers the callback BeginRun adds.
 
     Raises:
         UsageError: If the package of a logger is not installed.
     """
-    build = {"csv": RunCSVLogger, "tensorboard": RunTensorBoardLogger, "wandb": RunWandbLogger}
+    labels = Labels.of(run, monitored(args, model)[0])
     chosen = args.logger.split(",") if isinstance(args.logger, str) else ["csv"] if args.logger else []
     positions = run.checkpoint.get(RESUME_KEY, {}).get("logs") if run.resumes else None
     positions = positions if isinstance(positions, Mapping) else {}
     loggers: list[Logger] = []
     for name in dict.fromkeys(chosen):
         try:
-            loggers.append(build[name](run.dir, positions.get(build[name].__name__)))
+            logger_class = find_logger(name)
+            loggers.append(logger_class(labels, positions.get(logger_class.__name__)))
         except ModuleNotFoundError as error:
             # Lightning names no module, but a remedy of its own; Python names one that the package itself lacks.
-            reason = str(error) if error.name not in (None, name) else f"{name} is not installed"
-            raise UsageError(f'--logger {args.logger}: {reason}: pip install -e ".[loggers]"') from error
+            reason = str(error) if error.name not in (None, name, f"{name}_ml") else f"{name} is not installed"
+            raise UsageError(
+                f'--logger {args.logger}: {reason}: pip install -e ".[{EXTRAS.get(name, name)}]"'
+            ) from error
     for logger in loggers:
-        if isinstance(logger, RunWandbLogger):
+        if isinstance(logger, Tracker):
             run.at_end(partial(logger.close, run))
     if run.resumes:  # they change files: not before the checkpoint is found to fit
         run.loggers = loggers
         return []
     return loggers
+
+
+def find_logger(name: str) -> Any:
+    """Return the class of a logger."""
+    if name == "csv":
+        return RunCSVLogger
+    return getattr(import_module(f"harness.training.trackers.{name}"), TRACKERS[name])
 
 
 class NumbersAlone:
@@ -60,17 +81,17 @@ class RunCSVLogger(Logger):
     """Writes metrics.csv and hparams.yaml.
 
     Args:
-        run_dir: the directory of the run.
+        labels: of the run.
         rows: rows to keep of an earlier part of the run; None: all.
     """
 
     flush_every = 100  # steps
     experiment = NumbersAlone()
 
-    def __init__(self, run_dir: Path, rows: int | None) -> None:
+    def __init__(self, labels: Labels, rows: int | None) -> None:
         super().__init__()
-        self.run_dir, self.rows_to_keep = run_dir, rows
-        self.path = Path(run_dir, "metrics.csv")
+        self.run_dir, self.rows_to_keep = labels.dir, rows
+        self.path = Path(self.run_dir, "metrics.csv")
         self.columns: list[str] = []
         self.new_rows: list[dict[str, Any]] = []
         self.rows = 0  # in the file
@@ -154,61 +175,3 @@ class RunCSVLogger(Logger):
             writer.writeheader()
             writer.writerows(rows)
             text.detach()
-
-
-class RunTensorBoardLogger(TensorBoardLogger):
-    """Writes events for TensorBoard.
-
-    Args:
-        run_dir: the directory of the run.
-        step: first step to log again, of a run that resumes: later events of its earlier part are purged.
-    """
-
-    def __init__(self, run_dir: Path, step: int | None) -> None:
-        # A run that resumes has logged the default metric already.
-        purge: dict[str, Any] = {} if not isinstance(step, int) else {"purge_step": step}
-        super().__init__(run_dir, name="", version="", default_hp_metric=not purge, **purge)
-        self.step = 0 if not isinstance(step, int) else step
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics."""
-        super().log_metrics(metrics, step)
-        self.step = max(self.step, (step or 0) + 1)
-
-    def position(self) -> int:
-        """Return the first step that is not logged yet, for a checkpoint."""
-        return self.step
-
-
-class RunWandbLogger(WandbLogger):
-    """Logs to Weights & Biases.
-
-    Args:
-        run_dir: the directory of the run.
-        run_id: id at W&B of a run that resumes.
-    """
-
-    def __init__(self, run_dir: Path, run_id: str | None) -> None:
-        super().__init__(save_dir=run_dir, name=run_dir.name, id=run_id, resume="allow")
-        import wandb
-
-        self.is_shared = wandb.run is not None  # begun by the user's own code, whose run Lightning takes
-
-    def close(self, run: Run) -> None:
-        """End the run at W&B: the next one in this process is another."""
-        import wandb
-
-        if not self.is_shared and is_first_process():
-            wandb.finish(exit_code=int(run.failed))
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics under their step, but for steps that W&B had before the run resumed."""
-        if step is None or not is_first_process():
-            super().log_metrics(metrics, step)
-        elif step >= self.experiment.starting_step:
-            # Its own count is ahead where a model has logged something itself; earlier steps would be dropped.
-            self.experiment.log({**metrics, "trainer/global_step": step}, step=max(step, self.experiment.step))
-
-    def position(self) -> str | None:
-        """Return the id, for a checkpoint."""
-        return self.experiment.id if is_first_process() else None

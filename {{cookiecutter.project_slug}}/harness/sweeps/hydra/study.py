@@ -17,6 +17,7 @@ from harness.cli.sources import BuildParser
 from harness.config_files import as_setting
 from harness.errors import Stopped, UsageError
 from harness.runs import signals
+from harness.runs.processes import GROUP
 from harness.sweeps.hydra.configs import flags_of
 from harness.sweeps.hydra.launched import hush_lightning, is_here, passed_on
 from harness.sweeps.hydra.settings import name_words
@@ -110,7 +111,6 @@ def run_worker(config: DictConfig, argv: list[str], module: str) -> float:
     from harness.sweeps.optuna.storages import storage_errors
     from harness.sweeps.optuna.study import storage_of
     from harness.sweeps.optuna.workers import work
-    from harness.sweeps.run import GROUP
 
     hush_lightning()
     program = load_program(module)

@@ -14,11 +14,10 @@ from typing import Any
 from harness.errors import RunError, Stopped
 from harness.found import ROOT
 from harness.runs import signals
-from harness.runs.processes import ENDS_WITH_PARENT
+from harness.runs.processes import ENDS_WITH_PARENT, GROUP
 from harness.sweeps.optuna.best import due, keep_checkpoints, untested
 from harness.sweeps.optuna.claims import MOST_DEATHS, Claim, Claims
 from harness.sweeps.optuna.sweep import Sweep
-from harness.sweeps.run import GROUP
 
 NUMBER = "LIT_WORKER"  # environment variable: the number of a worker
 POLL = 0.1  # seconds between two looks at the processes
