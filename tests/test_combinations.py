@@ -39,9 +39,9 @@ OWNERS = {
 # What no file speaks of where an option has this value.
 UNSPOKEN = {
     ("example_models", False): r"\bgan\b|litmnist|goodgan|pillow|layer_1_dim",
-    ("sweeps", "none"): r"sweep|optuna|search_space|plotly|hydra|multirun",
+    ("sweeps", "none"): r"sweep|optuna|search_space|hydra|multirun",
     ("sweeps", "optuna"): r"hydra|multirun|omegaconf",
-    ("sweeps", "hydra"): r"optuna|search_space|plotly|\bstudy\b",
+    ("sweeps", "hydra"): r"optuna|search_space|\bstudy\b",
     ("license", "none"): r"licen[cs]e-files|^licen[cs]e =",
 }
 BINARY = "data/digits.npz"

@@ -28,7 +28,7 @@ FLOORS = [
         *("harness.config_files", "harness.data_flags", "harness.files"),
         *("harness.optimizer_flags", "harness.signature", "harness.words"),
     ],
-    ["harness.errors", "harness.flags", "harness.trainer_args"],
+    ["harness.errors", "harness.flags", "harness.pages", "harness.trainer_args"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 CODE = sorted(file for file in template_files() if file.endswith(".py") and not file.startswith("tests/"))

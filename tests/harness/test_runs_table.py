@@ -158,6 +158,35 @@ def test_the_record_of_a_run():
     assert content["command_line"].startswith("python main.py")
 
 
+LATE = """
+import torch
+
+class Late(MyModel):
+    def configure_model(self):
+        if not hasattr(self, "first"):
+            self.first = torch.nn.LazyLinear(5)
+            self.layer = torch.nn.Linear(5, 10)
+            self.layer.bias.requires_grad = False
+
+    def forward(self, x):
+        return self.layer(self.first(x.flatten(1)))
+"""
+
+
+def test_layers_that_are_made_late_are_counted(root, printed):
+    shutil.copy(TEMPLATE / "data" / "digits.py", "data/own.py")
+    shutil.copy(TEMPLATE / "data" / "digits.npz", "data/own.npz")
+    Path("models/late.py").write_text((TEMPLATE / "models" / "my_model.py").read_text() + LATE)
+    main([*QUIET, *LIMITS, "--model_name", "late", "--data_name", "own", "--run_name", "base"])
+    main(["validate", "--ckpt_path", "best", "--enable_progress_bar", "no"])
+    numbers = {"parameters": 784 * 5 + 5 + 50 + 10, "trainable_parameters": 784 * 5 + 5 + 50}
+    for path in Path("runs").iterdir():
+        assert json.loads((path / "run.json").read_text()).items() >= numbers.items(), path
+    shown = printed("runs", "show", "base").splitlines()
+    for name, number in numbers.items():
+        assert f"  {name:<25} {number}" in shown
+
+
 def test_gpus_are_named_where_the_run_has_touched_one(monkeypatch):
     import torch
 
@@ -506,7 +535,7 @@ def test_sort(listed, column, names):
         (["--where", "val_loss<low"], "--where val_loss<low: 'low' is not a number"),
         (["--sort", "-widht"], "--sort -widht: no run has widht, did you mean width?"),
         (["--soort", "x"], "unknown flag --soort"),
-        (["shwo"], "'shwo' is no command: the first word may be show, diff, best or rm; did you mean show?"),
+        (["shwo"], "'shwo' is no command: the first word may be show, diff, plot, best or rm; did you mean show?"),
         (["show"], "the following arguments are required: NAME"),
         (["show", "tow"], "there is no run tow below runs; did you mean two?"),
         (["diff", "one"], "the following arguments are required: NAME"),

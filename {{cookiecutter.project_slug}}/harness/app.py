@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import cluster
 from harness.cli.completion import complete
 from harness.cli.new import new
-from harness.cli.runs_table import runs
+from harness.cli.runs_command import runs
 from harness.cli.sources import BuildParser, parse_args
 from harness.errors import Finished, ModelError, RunError, Stopped, UsageError
 from harness.repeats import add_repeat_args, repeat, taken_from

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.cli.parser import Parser, with_help
 from harness.cli.printed import add_printing
-from harness.cli.runs_table import WORDS, add_args
+from harness.cli.runs_command import WORDS, add_args
 from harness.cli.sources import ALL_COMMANDS
 from harness.errors import UsageError
 

@@ -30,7 +30,10 @@ STATUS = (*GIT, "status", "--porcelain", "--", ".")  # slow where many files are
 PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")  # whatever is configured
 DIFF = (*GIT, "diff", *PLAIN, "--binary", "--relative", "HEAD", "--", ".")
 PACKAGES = {"torch": "torch", "pytorch-lightning": "pytorch_lightning", "numpy": "numpy"}  # modules by package
-TYPES = {"begin": str, "packages": dict, "earlier": list, "monitor": str, "monitor_mode": str, "error": str}
+TYPES = {
+    **{"begin": str, "packages": dict, "earlier": list, "monitor": str, "monitor_mode": str, "error": str},
+    "fit_rows": int,
+}
 OF_A_START = ("begin", "end", "state", "commit", "dirty", "host")  # kept of earlier starts of a run
 
 
@@ -137,9 +140,13 @@ def write_end(run_dir: Path, error: BaseException | None) -> None:
     """
     state = "finished" if error is None else "failed" if isinstance(error, Exception) else "stopped"
     text = f"{type(error).__name__}: {error}" if error is not None else ""
+    add_facts(run_dir, {"state": state, "end": now(), "error": " ".join(text.split()) or None})
+
+
+def add_facts(run_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts to run.json, in place of others of these names, as far as the machine lets it."""
     with suppress(OSError, ValueError):
-        end = {"state": state, "end": now(), "error": " ".join(text.split()) or None}
-        write_record(run_dir, {**read_record(run_dir), **end})
+        write_record(run_dir, {**read_record(run_dir), **facts})
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:

@@ -178,6 +178,11 @@ class Run:
             for name in (METRICS_FILE, ERROR_FILE):
                 (self.dir / name).unlink(missing_ok=True)
 
+    def add_facts(self, **facts: Any) -> None:
+        """Add to run.json what becomes known after the run has begun."""
+        if is_first_process():
+            record.add_facts(self.dir, facts)
+
     def finish(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Write the metrics to metrics.json, which marks the run as finished, and return them as numbers."""
         result = {name: float(value) for name, value in metrics.items()}

@@ -1,7 +1,6 @@
 """The callbacks that the flags ask for."""
 
 from argparse import Namespace
-from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,14 +17,13 @@ from harness.cli.run_flags import keeps_best, monitored
 from harness.errors import UsageError
 from harness.runs.run import CHECKPOINTS, Run
 from harness.trainer_args import notice
-from harness.training.boundaries import BoundaryCallback, PublicBoundaries
+from harness.training.begin import BeginRun
+from harness.training.boundaries import PublicBoundaries
 from harness.training.checkpoints import Last, build_checkpoints
 from harness.training.guards import StopOnSignal, TerminateOnNaN, WithoutValidation
 from harness.training.initial_weights import InitialWeights
 from harness.training.progress import Progress, Summary
 from harness.training.steps import missing_step
-
-SPLITTING = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy"}  # a process has a part of the parameters
 
 
 def build_callbacks(args: Namespace, run: Run, model: Any, data: Any) -> list[pl.Callback]:
@@ -76,57 +74,6 @@ def build_callbacks(args: Namespace, run: Run, model: Any, data: Any) -> list[pl
     if keeps_best(args) and monitor is None:
         callbacks.append(WithoutBest())
     return [*callbacks, *bar, PublicBoundaries()]
-
-
-class BeginRun(BoundaryCallback):
-    """Writes config.yaml, and starts the loggers of a run that resumes, once everything is found to be right.
-
-    Args:
-        run: the run.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def on_restored(self, trainer: Any) -> None:
-        """Begin a run of fit."""
-        self.begin(trainer)
-        if self.run.loggers:
-            trainer.loggers = [*self.run.loggers, *trainer.loggers]
-            data = getattr(trainer, "datamodule", None)
-            hparams = {**(data.hparams if data is not None else {}), **trainer.lightning_module.hparams}
-            for logger in self.run.loggers:
-                logger.log_hyperparams(hparams)
-                logger.save()
-
-    def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Begin a run of validate."""
-        if trainer.state.fn == "validate" and self.run.args.command == "validate":
-            self.begin(trainer)
-
-    def on_test_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Begin a run of test."""
-        if self.run.args.command == "test":
-            self.begin(trainer)
-
-    def on_predict_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Begin a run of predict."""
-        self.begin(trainer)
-
-    def begin(self, trainer: Any) -> None:
-        """Begin the run, and record what is known of its model."""
-        model = trainer.lightning_module
-        monitor, mode = monitored(self.run.args, model)
-        self.run.begin(parameters=count_parameters(trainer, model), monitor=monitor, monitor_mode=mode)
-
-
-def count_parameters(trainer: Any, model: pl.LightningModule) -> int | None:
-    """Return the number of parameters; None where a strategy splits them, or a shape is still open."""
-    if SPLITTING & {base.__name__ for base in type(trainer.strategy).__mro__}:
-        return None
-    with suppress(ValueError, RuntimeError):
-        return sum(parameter.numel() for parameter in model.parameters())
-    return None
 
 
 class WithoutBest(pl.Callback):

@@ -2,16 +2,16 @@
 
 import html
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.files import whole_file
+from harness.pages import html_table, link, page
 from harness.runs.run import ERROR_FILE
 from harness.sweeps.optuna.best import best, ranked
 from harness.sweeps.optuna.records import best_checkpoint, metric_names, owner_of, row_of, sampling_of, tests_of
@@ -20,17 +20,6 @@ from harness.sweeps.results import Row, as_csv, names, other_names
 PAGE, TABLE = "report.html", "trials.csv"
 SHOWN = 20  # trials in the table of the page
 FEW = 20  # epochs, each of which has a mark on an axis
-HTML = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }
-div:has(> table) { overflow-x: auto } h2 { margin-top: 2.5rem }
-pre { background: #f4f4f4; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; user-select: all }
-</style></head><body>
-<h1>$title</h1>
-$body
-</body></html>
-""")
 
 
 def write_report(study: optuna.Study, directory: Path) -> Path:
@@ -52,9 +41,8 @@ def write_report(study: optuna.Study, directory: Path) -> Path:
     ]
     drawn = figures(study, metrics) if ranked(study) else ()
     parts += [f"<h2>{html.escape(title)}</h2>\n{part}" for title, part in drawn]
-    page = HTML.substitute(title=html.escape(study.study_name), body="\n".join(parts))
     with whole_file(directory / PAGE) as file:
-        file.write(page.encode())
+        file.write(page(study.study_name, parts))
     return directory / PAGE
 
 
@@ -104,7 +92,7 @@ def best_part(rows: Sequence[Row], metrics: Sequence[str], directory: Path) -> s
         parts.append(f"<p>Trial {row.name}: {html.escape(values)}</p>")
         facts: list[list[Any]] = [[name, value] for name, value in {**row.metrics, **row.drawn}.items()]
         if checkpoint := best_checkpoint(row):
-            facts.append(["best checkpoint", Link(str(checkpoint), checkpoint, directory)])
+            facts.append(["best checkpoint", link(str(checkpoint), checkpoint, directory)])
         parts.append(html_table([["", ""], *facts]))
         if row.command:
             parts.append(f"<p>This repeats it:</p><pre>{html.escape(row.command)}</pre>")
@@ -119,7 +107,7 @@ def ranking_part(rows: Sequence[Row], directory: Path) -> str:
     for row in rows:
         values = [row.objectives.get(name, "") for name in objectives]
         values += [row.drawn.get(name, "") for name in drawn] + [row.metrics.get(name, "") for name in others]
-        run = Link("open", row.run_dir, directory) if row.run_dir else ""
+        run = link("open", row.run_dir, directory) if row.run_dir else ""
         table.append([row.name, *values, run])
     title = "Ranking" if len(rows) < SHOWN else f"The first {SHOWN}"
     return f'<h2>{title}</h2>{html_table(table)}<p>All trials: <a href="{TABLE}">{TABLE}</a></p>'
@@ -128,41 +116,9 @@ def ranking_part(rows: Sequence[Row], directory: Path) -> str:
 def failed_part(rows: Sequence[Row], directory: Path) -> str:
     """Return the part of the page on failed trials; nothing if there are none."""
     items = [
-        [row.name, row.error, Link(ERROR_FILE, row.run_dir / ERROR_FILE, directory)] for row in rows if row.run_dir
+        [row.name, row.error, link(ERROR_FILE, row.run_dir / ERROR_FILE, directory)] for row in rows if row.run_dir
     ]
     return f"<h2>Failed</h2>{html_table([['trial', 'error', 'file'], *items])}" if rows else ""
-
-
-class Link:
-    """A link of the page, relative to its directory.
-
-    Args:
-        text: the text.
-        path: the file or directory.
-        directory: the directory of the page.
-    """
-
-    def __init__(self, text: str, path: Path, directory: Path) -> None:
-        target, start = path.resolve(), directory.resolve()
-        href = target.relative_to(start).as_posix() if target.is_relative_to(start) else target.as_uri()
-        self.html = f'<a href="{html.escape(href)}">{html.escape(text)}</a>'
-
-
-def html_table(rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table of the page; the first row is its head, unless its cells are empty."""
-    lines = []
-    for number, row in enumerate(rows):
-        tag = "td" if number else "th"
-        cells = [f"<{tag}>{cell_html(cell)}</{tag}>" for cell in row]
-        lines += [f"<tr>{''.join(cells)}</tr>"] if number or any(row) else []
-    return f"<div><table>{''.join(lines)}</table></div>"
-
-
-def cell_html(cell: Any) -> str:
-    """Return a cell of a table as HTML."""
-    if isinstance(cell, Link):
-        return cell.html
-    return html.escape(f"{cell:.6g}" if isinstance(cell, float) else str(cell))
 
 
 def figures(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, str]]:
