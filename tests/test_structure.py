@@ -15,7 +15,7 @@ from tests.conftest import TEMPLATE, Project, template_files
 FLOORS = [
     ["main", "sweep_hydra", "sweep_optuna"],
     ["train"],
-    ["harness.app", "harness.contracts", "harness.repeats", "harness.sweeps"],
+    ["harness.app", "harness.cluster", "harness.contracts", "harness.repeats", "harness.sweeps"],
     ["harness.lightning_2_6"],
     ["harness.training"],
     ["harness.cli", "harness.runs"],
