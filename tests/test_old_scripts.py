@@ -1,7 +1,8 @@
-"""The table of docs/trainer-args.md on names of Lightning 1.x: what it calls gone is gone, the others are there."""
+"""Scripts of Lightning 1.x: the table of names in docs/trainer-args.md, and patterns of public scripts."""
 
 import inspect
 import re
+import shutil
 
 import pytest
 import pytorch_lightning as pl
@@ -65,3 +66,56 @@ def test_the_methods_to_write_have_these_parameters():
     with pytest.raises(AttributeError):
         BoringModel().hparams = {"width": 3}
     assert torch.is_tensor(BoringModel()(torch.ones(32)))
+
+
+def to_trainer_args(script):
+    """Return a script with the line changed that imports the Trainer."""
+    changed = re.sub(
+        r"^from pytorch_lightning(\.trainer)? import Trainer", "from trainer_args import Trainer", script, flags=re.M
+    )
+    assert changed != script
+    return changed
+
+
+@pytest.fixture(scope="module")
+def run_script(project, tmp_path_factory):
+    """Return a function that runs a script of tests/old_scripts/ beside a copy of trainer_args.py."""
+    folder = tmp_path_factory.mktemp("old_scripts")
+    shutil.copy(project.path / "harness" / "trainer_args.py", folder)
+    for script in (ROOT / "tests" / "old_scripts").glob("*.py"):
+        text = script.read_text()
+        (folder / script.name).write_text(text if script.name == "parts.py" else to_trainer_args(text))
+    (folder / "base.yaml").write_text("max_epochs: 5\nlimit_train_batches: 2\n")
+
+    def run(line, status=0):
+        script, *flags = line.split()
+        result = project.python(str(folder / script), "--enable_progress_bar", "no", *flags, cwd=folder)
+        assert result.returncode == status, result.stderr
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("everything_in_args.py --lr 0.01", "steps 12 lr 0.01"),
+        ("everything_in_args.py --batch_size 32 --max_epochs 1 --gpus 0", "steps 2 lr 0.001"),
+        ("flags_over_config.py -b base.yaml", "steps 10 lr 0.1"),
+        ("flags_over_config.py -b base.yaml --max_epochs 3 model.params.width=7", "steps 6 lr 0.1"),
+    ],
+)
+def test_a_script_runs_after_one_changed_line(run_script, line, printed):
+    result = run_script(line)
+    assert printed in result.stdout
+    assert "Traceback" not in result.stderr
+    if "model.params" in line:
+        assert "unknown ['model.params.width=7']" in result.stdout
+
+
+def test_a_script_that_looks_for_its_checkpoint_resumes(run_script):
+    assert "steps 16 lr 0.05" in run_script("defaults_and_resume.py").stdout
+    resumed = run_script("defaults_and_resume.py --max_epochs 3")
+    assert "steps 24 lr 0.05" in resumed.stdout
+    assert "Restored all states from the checkpoint" in resumed.stderr
+    assert "test_loss" in run_script("defaults_and_resume.py --mode test").stdout
