@@ -7,10 +7,12 @@ import fcntl
 import os
 import pty
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
 import termios
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
+NAMES = {"default": None, "brown": "yellow"}  # colours of pyte that have another name in rich
 LINES = 100  # of the emulated terminal; empty ones at the end are left out
 SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -73,10 +76,9 @@ def in_terminal(command: str, project: Path, columns: int) -> list[Text]:
 def styled(row: dict[int, pyte.screens.Char], columns: int) -> Text:
     """Return a row of a screen with its colours."""
     text = Text()
-    for column in range(columns):
-        char = row[column]
-        colour = {"default": None, "brown": "yellow"}.get(char.fg, char.fg)
-        text.append(char.data, Style(color=colour, bold=char.bold))
+    for (colour, bold), chars in groupby((row[column] for column in range(columns)), lambda char: (char.fg, char.bold)):
+        style = Style(color=NAMES.get(colour, colour), bold=bold)
+        text.append("".join(char.data for char in chars), style)
     text.rstrip()
     return text
 
@@ -120,14 +122,15 @@ def python(project: Path, command: str) -> None:
 
 def draw_all(project: Path) -> None:
     """Make every picture."""
-    draw_terminal("first-run", in_terminal("python main.py --run_name first", project, 88), 88)
+    draw_terminal("first-run", in_terminal("python main.py", project, 84), 84)
+    shutil.rmtree(project / "runs")
     help_lines = in_terminal("python main.py --help", project, 80)
     draw_terminal("help", [*help_lines[:46], Text("...")], 80)
-    for flags in ("wide --layer_1_dim 512", "slow --learning_rate 3e-4", "large_batches --batch_size 256"):
-        python(project, f"main.py --max_epochs 20 --tags size --run_name {flags}")
-    draw_terminal("runs", in_terminal("python main.py runs --sort val_loss", project, 110), 110)
-    python(project, "main.py runs plot first wide slow large_batches --metrics val_loss,val_accuracy")
-    draw_page("curves", project / "runs" / "curves.html", 1000, 900)
+    for flags in ("base", "wide --layer_1_dim 512", "slow --learning_rate 3e-4", "large_batches --batch_size 256"):
+        python(project, f"main.py --run_name {flags}")
+    draw_terminal("runs", in_terminal("python main.py runs --sort val_loss", project, 76), 76)
+    python(project, "main.py runs plot base wide slow large_batches --metrics val_loss,val_accuracy")
+    draw_page("curves", project / "runs" / "curves.html", 1000, 780)
     python(project, "sweep_optuna.py --n_trials 30 --max_epochs 3 --study_name digits")
     draw_page("sweep", project / "runs" / "sweeps" / "digits" / "report.html", 1000, 1100)
     draw_digits(project)
