@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cookiecutter.main import cookiecutter
 
@@ -44,7 +44,7 @@ def point_to_pages(text: str, source: Path, names: dict[Path, str]) -> str:
     """
 
     def new_target(link: re.Match[str]) -> str:
-        target = Path(os.path.normpath(source.parent / link[1]))
+        target = Path(os.path.normpath(source.parent / unquote(link[1])))
         anchor = link[2] or ""
         if target in names:
             return names[target] + anchor

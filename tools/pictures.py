@@ -92,13 +92,13 @@ def draw_terminal(name: str, lines: list[Text], columns: int) -> None:
     (PICTURES / f"{name}.svg").write_text(svg, "utf-8")
 
 
-def draw_page(name: str, page: Path, width: int, height: int) -> None:
-    """Write the PNG file of a page, with as few colours as show no difference."""
+def draw_page(name: str, page: Path, width: int, rows: range) -> None:
+    """Write the PNG file of some rows of pixels of a page, with as few colours as show no difference."""
     file = PICTURES / f"{name}.png"
-    window = [f"--window-size={width},{height}", "--hide-scrollbars", "--virtual-time-budget=8000"]
+    window = [f"--window-size={width},{rows.stop}", "--hide-scrollbars", "--virtual-time-budget=8000"]
     chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", *window, f"--screenshot={file}"]
     subprocess.run([*chromium, page.resolve().as_uri()], check=True, capture_output=True)
-    image = Image.open(file).convert("RGB")
+    image = Image.open(file).convert("RGB").crop((0, rows.start, width, rows.stop))
     image.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
@@ -130,9 +130,9 @@ def draw_all(project: Path) -> None:
         python(project, f"main.py --run_name {flags}")
     draw_terminal("runs", in_terminal("python main.py runs --sort val_loss", project, 76), 76)
     python(project, "main.py runs plot base wide slow large_batches --metrics val_loss,val_accuracy")
-    draw_page("curves", project / "runs" / "curves.html", 1000, 780)
+    draw_page("curves", project / "runs" / "curves.html", 1000, range(780))
     python(project, "sweep_optuna.py --n_trials 30 --max_epochs 3 --study_name digits")
-    draw_page("sweep", project / "runs" / "sweeps" / "digits" / "report.html", 1000, 1100)
+    draw_page("sweep", project / "runs" / "sweeps" / "digits" / "report.html", 1300, range(1640, 2720))  # figures
     draw_digits(project)
 
 
