@@ -20,6 +20,7 @@ TAKEN = {"torch", "lightning", "lightning_fabric", "pytorch_lightning", "torchme
 TAKEN |= {"yaml", "tensorboard", "wandb", "pytest", "mypy", "ruff", "types_pyyaml", "hatchling", "pip", "setuptools"}
 TAKEN |= {"optuna", "plotly", "matplotlib", "sqlalchemy", "tqdm", "cmaes", "scipy", "grpcio", "protobuf", "psycopg"}
 TAKEN |= {"hydra", "hydra_core", "omegaconf", "joblib", "submitit", "cloudpickle", "ray"}
+TAKEN |= {"mlflow", "trackio", "comet_ml", "comet", "pre_commit"}
 TAKEN |= {"argcomplete", "harness"}  # harness is a package of the project itself
 TAKEN |= {f"hydra_{launcher}_launcher" for launcher in ("joblib", "submitit", "ray")}
 TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}

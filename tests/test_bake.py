@@ -11,7 +11,7 @@ from tests.conftest import ROOT, TEMPLATE, cookiecutter, options, template_files
 
 def answers(**changed):
     defaults = {"example_models": True, "license": "MIT", "sweeps": "none"}
-    return defaults | changed
+    return defaults | {"ci": "none", "docker": False, "agents_md": False} | changed
 
 
 def chosen_files(**changed):
@@ -54,7 +54,7 @@ def test_the_licence_is_the_one_chosen(bake, license_name):
 
 def test_questions_are_asked_in_words(tmp_path):
     """As a user at the keyboard: a name, the rest by Enter."""
-    result = cookiecutter("--output-dir", str(tmp_path), home=tmp_path, input="Deep Digits" + "\n" * 9)
+    result = cookiecutter("--output-dir", str(tmp_path), home=tmp_path, input="Deep Digits" + "\n" * 12)
     assert result.returncode == 0, result.stderr
     content = json.loads((ROOT / "cookiecutter.json").read_text())
     asked = [name for name in content if not name.startswith("_")]
