@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 BENCHMARKS := command_line start_up checkpoints training processes sweeps
 
-.PHONY: help demo test test-slow bench bench-gpu check fix bake clean
+.PHONY: help demo test test-slow bench bench-gpu docs docs-serve pictures check fix bake clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,16 @@ bench: .venv/.ready ## Measure, beside what users would use instead; writes docs
 
 bench-gpu: .venv/.ready ## The same on a GPU, beside raw loops with the same settings
 	$(BIN)/python benchmarks/gpu.py
+
+docs: .venv/.ready ## Build the documentation site into build/site/html
+	$(BIN)/python tools/pages.py build/site
+	cd build/site && $(BIN)/zensical build --strict
+
+docs-serve: docs ## Build the site and serve it at http://localhost:8000
+	cd build/site && $(BIN)/zensical serve
+
+pictures: .venv/.ready ## Make the pictures of docs/pictures/, which takes minutes and Chromium
+	$(BIN)/python tools/pictures.py
 
 check: .venv/.ready ## Lint and type-check the template, its hooks and its tests; writes nothing
 	$(BIN)/ruff check --no-cache .
