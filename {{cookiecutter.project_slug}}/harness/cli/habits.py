@@ -33,6 +33,7 @@ INSTEAD = {
     "main.py test --ckpt_path FILE": ("test", "eval", "evaluate"),
     "main.py validate --ckpt_path FILE": ("validate", "val"),
     "main.py predict --ckpt_path FILE": ("predict", "infer"),
+    "main.py export --ckpt_path FILE --to onnx": ("export", "onnx", "to_onnx", "torchscript"),
     "--accelerator gpu": ("gpu", "cuda"),
     "--accelerator cpu": ("cpu", "no_cuda"),
     "--accelerator cpu|gpu": ("device",),

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.cli.export_flags import add_export_args, resolve_export
 from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import TrainerFlag, in_names_of_today, notice
 
-COMMANDS = ("fit", "validate", "test", "predict")
-USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME\n"
+COMMANDS = ("fit", "validate", "test", "predict", "export")
+USAGE = "%(prog)s [fit|validate|test|predict|export] [--flag value ...]\n       %(prog)s new model|data NAME\n"
 USAGE += "       %(prog)s runs [show|diff|best|rm] [...]"
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 TRAINER_DEFAULTS = {
@@ -58,7 +59,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--ckpt_path",
         metavar="FILE",
-        help="checkpoint to resume from, or to validate, test or predict with; last, best: of the newest run; auto: "
+        help="checkpoint to resume from, or to validate, test, predict or export with; last, best: of the newest run; auto: "
         "start the run of --run_name, or resume it",
     )
     group.add_argument(
@@ -79,6 +80,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         help="file of predict, .csv, .npz or .pt; default: RUN/predictions.csv",
     )
 
+    add_export_args(parser)
     group = parser.add_argument_group("checkpoints and early stopping")
     group.add_argument("--monitor", metavar="METRIC", help="metric that selects best.ckpt; default: of the model")
     group.add_argument(
@@ -198,7 +200,8 @@ def resolve(args: Namespace) -> Namespace:
         raise UsageError("--accumulate_grad_schedule takes the place of --accumulate_grad_batches: give one of them")
     if flags["predictions"] is not None and Path(flags["predictions"]).exists():
         raise UsageError(f"--predictions {flags['predictions']} exists already: name another file, or remove it")
-    if flags["command"] == "predict":
+    resolve_export(flags)
+    if flags["command"] in ("predict", "export"):
         require_one_process(flags)
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
         if flags[name] == 0:
@@ -230,7 +233,7 @@ def require_one_start(flags: dict[str, Any]) -> None:
 
 
 def require_one_process(flags: dict[str, Any]) -> None:
-    """Restrict predict to one process.
+    """Restrict predict and export to one process.
 
     Raises:
         UsageError: If the flags name more devices or nodes.
@@ -240,7 +243,7 @@ def require_one_process(flags: dict[str, Any]) -> None:
         flags["devices"] = devices = 1
     number = len(devices) if isinstance(devices, list) else devices
     if number not in (1, -1) or flags["num_nodes"] != 1:
-        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
+        raise UsageError(f"{flags['command']} writes one file from one process: add --devices 1 --num_nodes 1")
 
 
 def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:

@@ -29,7 +29,7 @@ NAMES = ("model_name", "data_name", "seed")
 # Flags that fit does not take from a checkpoint: the command, its files, the folder, what comes before training.
 NOT_TAKEN = {
     *("command", "config", "run_name", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
-    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict"),
+    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict", "to", "output"),
 }
 
 
