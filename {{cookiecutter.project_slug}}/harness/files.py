@@ -48,7 +48,7 @@ def whole_files(path: Path) -> Iterator[Path]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove partial files and folders of killed processes below a folder, and temporary checkpoints of Lightning's tuner."""
+    """Remove files that killed processes left below a folder: partial ones, and checkpoints of Lightning's tuner."""
     for pattern in (".*.part", ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt"):
         for path in folder.rglob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -17,7 +17,10 @@ def add_export_args(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group("export")
     group.add_argument("--to", choices=FORMATS, help="format: ONNX, or a program of torch.export")
     group.add_argument(
-        "--output", type=model_file, metavar="FILE", help="file of export, .onnx or .pt2; default: RUN/model.onnx or .pt2"
+        "--output",
+        type=model_file,
+        metavar="FILE",
+        help="file of export; default: RUN/model.onnx or RUN/model.pt2",
     )
     return parser
 

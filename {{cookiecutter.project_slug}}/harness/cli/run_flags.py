@@ -59,8 +59,8 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--ckpt_path",
         metavar="FILE",
-        help="checkpoint to resume from, or to validate, test, predict or export with; last, best: of the newest run; auto: "
-        "start the run of --run_name, or resume it",
+        help="checkpoint to resume from, or to validate, test, predict or export with; last, best: of the newest run; "
+        "auto: start the run of --run_name, or resume it",
     )
     group.add_argument(
         "--init_from", metavar="FILE", help="start fit with the weights of a checkpoint or state_dict, where they match"

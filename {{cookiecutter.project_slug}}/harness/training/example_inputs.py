@@ -70,7 +70,7 @@ def example_inputs(file: str, model: pl.LightningModule, batch: Any) -> Inputs:
     inputs = of_example(example) if example is not None else of_batch(model, batch)
     source = "example_input_array" if example is not None else "the first elements of a batch"
     # Tensors that Lightning made in its inference mode cannot be traced.
-    inputs = Inputs(*pytree.tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, tuple(inputs)))
+    inputs = Inputs(*pytree.tree_map_only(Tensor, torch.clone, tuple(inputs)))
     if not inputs.rows:
         raise UsageError(f"{file}: {source} have no rows to export forward with: {REMEDY}")
     inputs = inputs.resized(max(inputs.rows, 2))

@@ -1,10 +1,12 @@
 """Export of a model for programs without its code: an ONNX file, or a program of torch.export."""
 
 import logging
+import re
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ from harness.errors import ModelError
 from harness.files import whole_files
 from harness.found import MODELS, describe_error
 from harness.runs.run import Run
-from harness.training.example_inputs import Inputs, example_inputs
+from harness.training.example_inputs import example_inputs
 from harness.training.export_formats import FORMATS, compare
 from harness.training.initial_weights import LATE
 from harness.training.steps import LOADER_OF
 
-STAGES = ("predict", "validate", "test", "fit")  # in which to look for a batch
-LOADERS = LOADER_OF | {"fit": "train_dataloader"}
+# Loaders of a batch, in the order in which they are tried.
+LOADERS = {"validate": LOADER_OF["validate"], "test": LOADER_OF["test"], "fit": "train_dataloader"}
+REMEDIES = {
+    "data-dependent": "let no Python statement depend on the values of a tensor: torch.where takes the place of if",
+    "Constraints violated": "let it take the size of the batch from its input, as in x.shape[0]",
+}
 
 
 def export_model(args: Namespace, run: Run, model: pl.LightningModule, data: Any, trainer: Any) -> dict[str, str]:
@@ -59,13 +65,13 @@ def export_model(args: Namespace, run: Run, model: pl.LightningModule, data: Any
             # strict tracing would also read the attributes of a LightningModule
             program = torch.export.export(model, *inputs, dynamic_shapes=shapes, strict=False)
             write(program, inputs, model(*inputs.args, **inputs.kwargs), part)
-        exported = load(part)
+            exported = load(part)
         difference = max(compare(file, model, exported, inputs.resized(rows)) for rows in (inputs.rows, 1))
     return {"exported": str(path), "largest_difference": f"{difference:.2g}"}
 
 
 def restore(trainer: Any, model: pl.LightningModule, data: Any, ckpt_path: str | None) -> Any:
-    """Restore the weights as ``predict`` does; return the first batch, on the CPU.
+    """Restore the weights as ``validate`` does; return the first batch, on the CPU.
 
     A model with ``example_input_array`` needs no data, unless it is completed in a hook, which may read them.
     """
@@ -75,17 +81,19 @@ def restore(trainer: Any, model: pl.LightningModule, data: Any, ckpt_path: str |
     if model.example_input_array is not None and not any(is_overridden(hook, model) for hook in LATE):
         source = {"dataloaders": [[model.example_input_array]]}
     else:
-        owner = data if data is not None else model
-        stage = next((stage for stage in STAGES if is_overridden(LOADERS[stage], owner)), "fit")
-        if stage != "predict":
-            owner.predict_dataloader = partial(load, owner, stage)
+        owner: Any = data if data is not None else model
+        stage = next((stage for stage, loader in LOADERS.items() if is_overridden(loader, owner)), "fit")
+        if stage != "validate":
+            owner.val_dataloader = partial(load, owner, stage)
+    if not is_overridden("validation_step", model):
+        model.validation_step = FirstBatch.step  # type: ignore[method-assign]  # Lightning requires one
     with suppress(BatchTaken):
-        trainer.predict(model, ckpt_path=ckpt_path, **source)
-    return pytree.tree_map(lambda value: value.cpu() if isinstance(value, Tensor) else value, taken.batch)
+        trainer.validate(model, ckpt_path=ckpt_path, verbose=False, **source)
+    return pytree.tree_map_only(Tensor, Tensor.cpu, taken.batch)
 
 
 def load(owner: Any, stage: str) -> Any:
-    """Return the loader of a stage, of a data module or a model that is set up to predict."""
+    """Return the loader of a stage, of a data module or a model that is set up to validate."""
     owner.setup(stage)
     return getattr(owner, LOADERS[stage])()
 
@@ -95,19 +103,23 @@ class BatchTaken(Exception):  # noqa: N818  # it is no error
 
 
 class FirstBatch(pl.Callback):
-    """Keeps the first batch of predict, as its step would get it, and ends the loop."""
+    """Keeps the first batch of validate, as its step would get it, and ends the loop."""
 
     batch: Any = None
 
-    def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *args: Any) -> None:
+    @staticmethod
+    def step(batch: Any, batch_idx: int) -> None:
+        """Do nothing: the loop ends before its first step."""
+
+    def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *args: Any) -> None:
         """Keep the batch."""
         self.batch = batch
         raise BatchTaken
 
 
 @contextmanager
-def explained_export(file: str, form: str) -> Iterator[None]:
-    """Show errors of an export by their first line, without the log of torch.
+def explained_export(file: str, to: str) -> Iterator[None]:
+    """Show errors of an export in a line, without the graphs that torch prints with them.
 
     Raises:
         ModelError: If an error occurs in it; the error is its cause.
@@ -116,10 +128,21 @@ def explained_export(file: str, form: str) -> Iterator[None]:
     before = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        yield
+        with redirect_stderr(StringIO()):
+            yield
     except OSError:
         raise
     except Exception as error:
-        raise ModelError(f"{file}: forward cannot be exported to {form}: {describe_error(error)}") from error
+        reason = describe_export(error.__cause__ if to == "onnx" and error.__cause__ else error)
+        raise ModelError(f"{file}: forward cannot be exported to {to}: {reason}") from error
     finally:
         log.setLevel(before)
+
+
+def describe_export(error: BaseException) -> str:
+    """Return the first line of an error, its place in the user's code, and a remedy if one is known."""
+    text, lines = describe_error(error), str(error).strip().splitlines()
+    place = re.search(r" \((models|data)/[^()]*\)$", text)
+    remedy = next((f"; {remedy}" for words, remedy in REMEDIES.items() if words in text), "")
+    first = lines[0].rstrip(".") if lines else ""
+    return f"{type(error).__name__}: {first}{place[0] if place else ''}{remedy}"

@@ -1,14 +1,13 @@
 """The formats of exported models: how to write, load and check a file."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from harness.errors import RunError
 from harness.training.example_inputs import Inputs, tensors_in
@@ -41,19 +40,19 @@ def write_onnx(program: torch.export.ExportedProgram, inputs: Inputs, outputs: A
     """
     import torch.onnx  # a second
 
-    names = output_names(outputs)
+    names = output_names(outputs, {node.name for node in program.graph.nodes})
     shapes = inputs.shapes("batch")
     onnx = torch.onnx.export(program, dynamic_shapes=shapes, output_names=names, dynamo=True, verbose=False)
     assert onnx is not None  # it is None only if it is given a file
     onnx.save(path)
 
 
-def output_names(outputs: Any) -> list[str]:
-    """Return the names of the tensors in an output."""
+def output_names(outputs: Any, taken: Collection[str]) -> list[str]:
+    """Return the names of the tensors in an output, other than the ``taken`` names of inputs and operations."""
     if isinstance(outputs, Tensor):
         return ["output"]
     if isinstance(outputs, Mapping) and all(isinstance(value, Tensor) for value in outputs.values()):
-        return list(map(str, outputs))
+        return [f"{name}_output" if name in taken else str(name) for name in outputs]
     return [f"output_{number}" for number in range(len(tensors_in(outputs)))]
 
 
