@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader
 
 from harness.errors import ModelError
 from harness.files import whole_files
@@ -78,8 +79,9 @@ def restore(trainer: Any, model: pl.LightningModule, data: Any, ckpt_path: str |
     taken = FirstBatch()
     trainer.callbacks.append(taken)
     source: dict[str, Any] = {"datamodule": data}
-    if model.example_input_array is not None and not any(is_overridden(hook, model) for hook in LATE):
-        source = {"dataloaders": [[model.example_input_array]]}
+    example: Any = model.example_input_array
+    if example is not None and not any(is_overridden(hook, model) for hook in LATE):
+        source = {"dataloaders": DataLoader([example], batch_size=None)}
     else:
         owner: Any = data if data is not None else model
         stage = next((stage for stage, loader in LOADERS.items() if is_overridden(loader, owner)), "fit")

@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from harness.found import DATA, MODELS
 
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
+STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step", "export": "forward"}
 
 
 def missing_step(command: str, args: Namespace, model: Any, data: Any) -> str:
