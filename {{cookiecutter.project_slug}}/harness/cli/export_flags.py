@@ -28,7 +28,7 @@ def add_export_args(parser: ArgumentParser) -> ArgumentParser:
 def model_file(text: str) -> str:
     """Return ``text`` if its suffix is a format for models."""
     if Path(text).suffix[1:] not in FORMATS:
-        raise ArgumentTypeError(f"{text!r} does not end in .onnx or .pt2")
+        raise ArgumentTypeError(f"{text!r} does not end in .onnx or .pt2 (the folder of runs is --default_root_dir)")
     return text
 
 

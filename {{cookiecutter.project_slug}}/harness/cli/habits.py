@@ -21,7 +21,7 @@ SAME = (
     ("early_stopping_patience", "patience"),
     ("model_name", "model", "arch", "net"),
     ("data_name", "data", "dataset"),
-    ("default_root_dir", "output", "out_dir", "output_dir", "save_dir", "log_dir", "logdir", "logging_dir"),
+    ("default_root_dir", "out_dir", "output_dir", "save_dir", "log_dir", "logdir", "logging_dir"),
     ("fast_dev_run", "dry_run", "debug"),
     ("n_trials", "trials", "num_trials"),
 )

@@ -79,9 +79,9 @@ def restore(trainer: Any, model: pl.LightningModule, data: Any, ckpt_path: str |
     taken = FirstBatch()
     trainer.callbacks.append(taken)
     source: dict[str, Any] = {"datamodule": data}
-    example: Any = model.example_input_array
-    if example is not None and not any(is_overridden(hook, model) for hook in LATE):
-        source = {"dataloaders": DataLoader([example], batch_size=None)}
+    examples: Any = [model.example_input_array]
+    if examples[0] is not None and not any(is_overridden(hook, model) for hook in LATE):
+        source = {"dataloaders": DataLoader(examples, batch_size=None)}
     else:
         owner: Any = data if data is not None else model
         stage = next((stage for stage, loader in LOADERS.items() if is_overridden(loader, owner)), "fit")
