@@ -22,7 +22,7 @@ SAME = (
     ("model_name", "model", "arch", "net"),
     ("data_name", "data", "dataset"),
     ("default_root_dir", "out_dir", "output_dir", "save_dir", "log_dir", "logdir", "logging_dir"),
-    ("fast_dev_run", "dry_run", "debug"),
+    ("fast_dev_run", "dry_run"),
     ("n_trials", "trials", "num_trials"),
 )
 # Flags whose equivalent is another flag with a value, or a command.

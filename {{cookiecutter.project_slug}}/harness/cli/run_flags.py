@@ -143,6 +143,15 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         "--ema_decay", type=share, metavar="X", help="decay of a running average of the weights, such as 0.999"
     )
     group.add_argument(
+        "--debug",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        help="one epoch of 10 batches on the CPU that shows errors early: detect_anomaly, no worker processes, all "
+        "values logged; other flags win",
+    )
+    group.add_argument(
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
     )
     group.add_argument(
@@ -191,6 +200,8 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    if flags["debug"] and flags["command"] == "fit" and flags["ckpt_path"] not in (None, "none", "auto"):
+        raise UsageError("--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint")
     require_one_start(flags)
     if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
         raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")

@@ -32,6 +32,7 @@ PACKAGE = "# @package _global_"
 OMITTED = {
     "config": "experiment=FILE takes the flags of a file",
     "predictions": "a job trains",
+    "debug": "main.py --debug starts one run",
     "to": "a job trains",
     "output": "a job trains",
     "run_name": "hydra.run.dir and hydra.sweep.dir name directories",
