@@ -19,6 +19,7 @@ from harness.training.explain import explained
 from harness.training.export import export_model
 from harness.training.loggers import build_loggers
 from harness.training.predictions import write_predictions
+from harness.training.profilers import build_profiler
 from harness.training.progress import set_up_process
 from harness.training.steps import can
 
@@ -38,6 +39,7 @@ def build(args: Namespace, run: Run, callbacks: Sequence[Any] = (), **kw: Any) -
     trainer = Trainer.from_argparse_args(
         args,
         default_root_dir=run.dir,
+        profiler=kw.pop("profiler", None) or build_profiler(args, run),
         logger=kw.pop("logger", None) or build_loggers(args, run) or False,
         callbacks=[*build_callbacks(args, run, model, data), *callbacks],
         plugins=[CheckpointFiles(run.flags), *kw.pop("plugins", [])],  # written and loaded safely, with flags

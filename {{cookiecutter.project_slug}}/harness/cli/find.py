@@ -57,7 +57,9 @@ def find_checkpoint(args: Namespace) -> str | None:
     elif path in ("last", "best"):
         newest = next(fit_runs(root), None)
         if newest is None:
-            raise UsageError(f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run and --debug do not count)")
+            raise UsageError(
+                f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run and --debug do not count)"
+            )
         under_way = [str(run) for run in fit_runs(root) if is_locked(run)]
         if len(under_way) > 1:
             runs = ", ".join(under_way[:SHOWN]) + ", ..." * (len(under_way) > SHOWN)
