@@ -68,7 +68,7 @@ def train(args: Namespace, run: Run | Path | None = None, callbacks: Sequence[An
         trainer.fit(model, datamodule=data, ckpt_path=run.ckpt_path)
         metrics = dict(trainer.callback_metrics)
 
-        weights = run.best_checkpoint()  # None without a monitored metric: the last weights
+        weights = trainer.strategy.broadcast(run.best_checkpoint())  # None without a monitored metric: the last weights
         for command in ("validate", "test") if args.test_after_fit else ("validate",):
             if can(command, args, model, data):
                 getattr(trainer, command)(model, datamodule=data, ckpt_path=weights, verbose=False)
