@@ -86,7 +86,7 @@ class InitialWeights(pl.Callback):
         return found, text
 
 
-def load(model: pl.LightningModule, weights: dict[str, Tensor]) -> None:
+def load(model: pl.LightningModule, weights: dict[str, Any]) -> None:
     """Load whole weights into a model, whose own may be split over processes, as ``fully_shard`` does."""
     if not any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
         model.load_state_dict(weights, strict=False)
