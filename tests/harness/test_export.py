@@ -190,6 +190,14 @@ def test_a_model_that_cannot_be_exported_leaves_no_file(written, forward, messag
     assert "arg0_1" not in printed
 
 
+def test_an_operation_that_onnx_does_not_have_is_named(written, capsys):
+    written("def forward(self, x): return torch.nn.functional.adaptive_max_pool1d(x[:, None], 2)")
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *NET[:-1], "onnx", *QUIET])
+    assert "forward cannot be exported to onnx: DispatchError: No ONNX function found for" in stop.value.code
+    assert "adaptive_max_pool" in stop.value.code
+
+
 @pytest.mark.parametrize(
     ("forward", "sample", "message"),
     [

@@ -135,14 +135,15 @@ def explained_export(file: str, to: str) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        reason = describe_export(error.__cause__ if to == "onnx" and error.__cause__ else error)
-        raise ModelError(f"{file}: forward cannot be exported to {to}: {reason}") from error
+        raise ModelError(f"{file}: forward cannot be exported to {to}: {describe_export(error)}") from error
     finally:
         log.setLevel(before)
 
 
 def describe_export(error: BaseException) -> str:
     """Return the first line of an error, its place in the user's code, and a remedy if one is known."""
+    while error.__cause__ is not None and type(error.__cause__).__module__.startswith("torch.onnx."):
+        error = error.__cause__  # the operation that ONNX does not have
     text, lines = describe_error(error), str(error).strip().splitlines()
     place = re.search(r" \((models|data)/[^()]*\)$", text)
     remedy = next((f"; {remedy}" for words, remedy in REMEDIES.items() if words in text), "")
