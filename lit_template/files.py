@@ -27,7 +27,9 @@ LATER = {"ci": "none", "docker": False, "agents_md": False}
 
 def unchosen(answers: dict[str, Any]) -> list[str]:
     """Return the files, and the folders with a slash, that the answers leave out."""
-    return [file for option, values in UNCHOSEN.items() for file in values.get(answers.get(option, LATER.get(option)), [])]
+    return [
+        file for option, values in UNCHOSEN.items() for file in values.get(answers.get(option, LATER.get(option)), [])
+    ]
 
 
 def if_chosen(path: str, answers: dict[str, Any]) -> str:

@@ -29,7 +29,8 @@ ALL = [
 OWNERS = {
     "LICENSE": {"license"},
     "pyproject.toml": {"license", "example_models", "sweeps"},
-    "README.md": {"example_models", "sweeps", "docker"},
+    "README.md": {"example_models", "sweeps"},
+    "docs/install.md": {"docker"},
     "Makefile": {"sweeps"},
     ".github/": {"ci"},
     ".gitlab-ci.yml": {"ci"},

@@ -33,7 +33,7 @@ def test_the_page_on_growing_is_true(bake, sweeps):
     printed = follow(project)
     expected = printed.pop("expected")
     *good, wrong = printed.items()
-    assert len(good) == (13 if sweeps == "none" else 14), good
+    assert len(good) == (18 if sweeps == "none" else 19), good
     for line, result in good:
         assert result.returncode == 0, f"{line}: {result.stdout}{result.stderr}"
     assert wrong[1].returncode == 1

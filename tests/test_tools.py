@@ -119,7 +119,7 @@ def test_agents(bake):
 
 
 def test_the_recipe_for_uv_is_valid(bake):
-    text = (bake().path / "README.md").read_text()
+    text = (bake().path / "docs" / "install.md").read_text()
     (recipe,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     tool = tomllib.loads(recipe)["tool"]["uv"]
     assert tool["sources"]["torch"]["index"] == tool["index"][0]["name"]
@@ -129,6 +129,6 @@ def test_the_example_of_keys_can_be_loaded(bake):
     project = bake()
     example = (project.path / ".env.example").read_text().replace("#WANDB_API_KEY=", "WANDB_API_KEY=secret")
     (project.path / ".env").write_text(example)
-    command = re.search(r"#   (set -a; .*?); python", example)[1]
+    command = re.search(r"^(set -a; .*?); python", (project.path / "docs" / "install.md").read_text(), re.MULTILINE)[1]
     assert run("sh", "-c", f"{command}; echo $WANDB_API_KEY", cwd=project.path).strip() == "secret"
     assert ".env" in (project.path / ".gitignore").read_text().splitlines()

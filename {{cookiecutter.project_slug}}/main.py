@@ -1,9 +1,9 @@
 # PYTHON_ARGCOMPLETE_OK
 """Train, validate and test the model of --model_name on the data of --data_name.
 
-The first word may be validate, test or predict, to do only that with --ckpt_path FILE. Without it, or with fit, a run
-takes 20 epochs, unless --max_epochs, --max_steps or --max_time is given. new writes a file to start from; runs lists
-the runs.
+The first word may be validate, test, predict or export, to do only that with --ckpt_path FILE. Without it, or with fit,
+a run takes 20 epochs, unless --max_epochs, --max_steps or --max_time is given. new writes a file to start from; runs
+lists the runs.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -48,9 +48,9 @@ parse_args = partial(sources.parse_args, build_parser)
 
 def main(args: Namespace) -> dict[str, float | str]:
     """Run the command of the flags; return the table to print."""
-    from train import evaluate, predict, train  # torch, once the command line is found to be valid
+    from train import evaluate, train  # torch, once the command line is found to be valid
 
-    command: Any = {"fit": train, "validate": evaluate, "test": evaluate, "predict": predict}[args.command]
+    command: Any = train if args.command == "fit" else evaluate
     with open_run(args) as run:
         return run.summary(command(args, run))
 

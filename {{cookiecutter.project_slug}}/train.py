@@ -16,8 +16,10 @@ from harness.training.callbacks import build_callbacks
 from harness.training.checks import check_run
 from harness.training.compiling import compile_layers
 from harness.training.explain import explained
+from harness.training.export import export_model
 from harness.training.loggers import build_loggers
 from harness.training.predictions import write_predictions
+from harness.training.profilers import build_profiler
 from harness.training.progress import set_up_process
 from harness.training.steps import can
 
@@ -37,6 +39,7 @@ def build(args: Namespace, run: Run, callbacks: Sequence[Any] = (), **kw: Any) -
     trainer = Trainer.from_argparse_args(
         args,
         default_root_dir=run.dir,
+        profiler=kw.pop("profiler", None) or build_profiler(args, run),
         logger=kw.pop("logger", None) or build_loggers(args, run, model) or False,
         callbacks=[*build_callbacks(args, run, model, data), *callbacks],
         plugins=[CheckpointFiles(run.flags), *kw.pop("plugins", [])],  # written and loaded safely, with flags
@@ -65,7 +68,7 @@ def train(args: Namespace, run: Run | Path | None = None, callbacks: Sequence[An
         trainer.fit(model, datamodule=data, ckpt_path=run.ckpt_path)
         metrics = dict(trainer.callback_metrics)
 
-        weights = run.best_checkpoint()  # None without a monitored metric: the last weights
+        weights = trainer.strategy.broadcast(run.best_checkpoint())  # None without a monitored metric: the last weights
         for command in ("validate", "test") if args.test_after_fit else ("validate",):
             if can(command, args, model, data):
                 getattr(trainer, command)(model, datamodule=data, ckpt_path=weights, verbose=False)
@@ -74,17 +77,14 @@ def train(args: Namespace, run: Run | Path | None = None, callbacks: Sequence[An
         return run.finish(metrics)
 
 
-def evaluate(args: Namespace, run: Run | Path | None = None) -> dict[str, float]:
-    """Validate or test the weights of ``--ckpt_path``; return the metrics."""
+def evaluate(args: Namespace, run: Run | Path | None = None) -> dict[str, Any]:
+    """Validate, test, predict or export with the weights of ``--ckpt_path``; return the metrics, or the file."""
     with open_run(args, run) as run, explained(args, run):
         model, data, trainer = build(args, run)
+        if args.command == "export":
+            return export_model(args, run, model, data, trainer)
+        if args.command == "predict":
+            outputs = trainer.predict(model, datamodule=data, ckpt_path=run.ckpt_path)
+            return {"predictions": write_predictions(outputs, args.predictions or run.dir / "predictions.csv")}
         getattr(trainer, args.command)(model, datamodule=data, ckpt_path=run.ckpt_path, verbose=False)
         return run.finish(trainer.callback_metrics)
-
-
-def predict(args: Namespace, run: Run | Path | None = None) -> dict[str, str]:
-    """Write the predictions with the weights of ``--ckpt_path``; return the file."""
-    with open_run(args, run) as run, explained(args, run):
-        model, data, trainer = build(args, run)
-        outputs = trainer.predict(model, datamodule=data, ckpt_path=run.ckpt_path)
-        return {"predictions": write_predictions(outputs, args.predictions or run.dir / "predictions.csv")}

@@ -35,7 +35,7 @@ def complete(tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", ["fit", "validate", "test", "predict", "new", "runs"]),
+        ("", ["fit", "validate", "test", "predict", "export", "new", "runs"]),
         ("pre", ["predict"]),
         ("fit --model_n", ["--model_name"]),
         ("--model_name ", MODELS.names()),

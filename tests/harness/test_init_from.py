@@ -235,3 +235,52 @@ def test_every_trial_of_a_sweep_begins_with_them(first):
     assert args.init_from == LAST
     assert f"--init_from={LAST}" in sweep.command(args)
     assert sweep.name != read_sweep(words, program.build_parser).name
+
+
+SHARDED = """
+from torch.distributed.fsdp import fully_shard
+
+from models.my_model import MyModel
+
+
+class Sharded(MyModel):
+    is_sharded = False
+
+    def configure_model(self) -> None:
+        if not self.is_sharded:
+            fully_shard(self.layer, mesh=self.device_mesh["data_parallel"])
+            self.is_sharded = True
+"""
+PROGRAM = """
+from pathlib import Path
+
+from pytorch_lightning.strategies import ModelParallelStrategy
+
+from harness import app
+from harness.runs.run import open_run
+from main import build_parser
+
+
+def main(args):
+    from train import train
+
+    sizes = {"data_parallel_size": 2, "tensor_parallel_size": 1}
+    strategy = ModelParallelStrategy(**sizes, process_group_backend="gloo", save_distributed_checkpoint=False)
+    with open_run(args) as run:
+        return run.summary(train(args, run, strategy=strategy))
+
+
+app.run(build_parser, main)
+"""
+
+
+def test_two_processes_that_split_the_weights_take_them(first, bake):
+    project = bake(project_slug="sharded")
+    (project.path / "models" / "sharded.py").write_text(SHARDED)
+    (project.path / "sharded.py").write_text(PROGRAM)
+    flags = ["--accelerator", "cpu", "--devices", "2", "--init_from", LAST]
+    result = project.python("sharded.py", *SHORT, *STAY, *flags, "--model_name", "sharded", cwd=Path(), timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("all 2 taken") == 1
+    (run,) = Path("runs").iterdir()  # one directory, although its name is a time
+    assert same(weights_of(run / "checkpoints" / "last.ckpt"), first)

@@ -139,7 +139,7 @@ def test_a_wrong_first_word_lists_those_that_there_are(word, hint, capsys):
         main([word, "--max_epochs", "1"])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    words = "fit, validate, test, predict, new or runs"
+    words = "fit, validate, test, predict, export, new or runs"
     assert f"error: {word!r} is no command: the first word may be {words}{hint} (see " in line
 
 

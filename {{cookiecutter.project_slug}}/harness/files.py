@@ -1,6 +1,7 @@
 """Atomic writes of files."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +28,27 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def whole_files(path: Path) -> Iterator[Path]:
+    """Yield a file to write, with others beside it; at the end they move to the folder of ``path``, the file last.
+
+    If an error occurs, ``path`` stays unchanged. A kill leaves a hidden folder that ends in ``.part``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        yield part / path.name
+        for file in sorted(part.iterdir(), key=lambda file: file.name == path.name):
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+            file.replace(path.with_name(file.name))
+    finally:
+        shutil.rmtree(part)
+
+
 def remove_parts(folder: Path) -> None:
-    """Remove partial files of killed processes below a folder, and temporary checkpoints of Lightning's tuner."""
+    """Remove files that killed processes left below a folder: partial ones, and checkpoints of Lightning's tuner."""
     for pattern in (".*.part", ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt"):
         for path in folder.rglob(pattern):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ COLLECTIONS = {list: list, tuple: tuple, set: set, Sequence: list}
 NAMESPACE = ("hparams", "args")  # a first parameter of these names gets all flags at once, as on the old Lightning page
 # Flags of the program that are not about training: a parameter of such a name would say something else.
 UNSHARED = {"command", "config", "ckpt_path", "predictions", "model_name", "data_name", "default_root_dir", "logger"}
-UNSHARED |= {"run_name", "init_from", "init_from_strict", "tags", "notes"}
+UNSHARED |= {"run_name", "init_from", "init_from_strict", "tags", "notes", "to", "output", "debug"}
 EMPTY = inspect.Parameter.empty
 
 

@@ -107,6 +107,7 @@ class GoodGAN(pl.LightningModule):
         self.discriminator = Discriminator(self.hparams.encoder_layers, width)
         self.generator = Encoder(self.hparams.latent_dim, COARSE**2, layers=GENERATOR_LAYERS, width=width)
         self.real: list[Tensor] = []  # real images, for the Fréchet distance
+        self.example_input_array = torch.zeros(2, self.hparams.latent_dim)  # of forward, for main.py export
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images [B, 1, 28, 28] generated from random numbers z [B, latent_dim]."""

@@ -57,7 +57,9 @@ def find_checkpoint(args: Namespace) -> str | None:
     elif path in ("last", "best"):
         newest = next(fit_runs(root), None)
         if newest is None:
-            raise UsageError(f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run does not count)")
+            raise UsageError(
+                f"--ckpt_path {path}: there is no run of fit below {root} (--fast_dev_run and --debug do not count)"
+            )
         under_way = [str(run) for run in fit_runs(root) if is_locked(run)]
         if len(under_way) > 1:
             runs = ", ".join(under_way[:SHOWN]) + ", ..." * (len(under_way) > SHOWN)
@@ -91,13 +93,13 @@ def last_of_named(args: Namespace, root: Path) -> str | None:
 def fit_runs(root: Path) -> Iterator[Path]:
     """Yield the directories of runs of fit below ``root``, the one that was started or resumed last first.
 
-    Runs of --fast_dev_run and runs that failed before their first checkpoint are left out.
+    Runs of --fast_dev_run and --debug, and runs that failed before their first checkpoint are left out.
     """
     configs = root.glob(f"*/{CONFIG_FILE}")
     for path in sorted(configs, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True):
         with suppress(UsageError):  # not a config file of ours
             config = read_config(str(path))
-            is_dev_run = config.get("fast_dev_run") not in (None, "false", "0")
+            is_dev_run = config.get("fast_dev_run") not in (None, "false", "0") or config.get("debug") == "true"
             has_failed = (path.parent / ERROR_FILE).exists() and not (path.parent / CHECKPOINTS).exists()
             if config.get("command") == "fit" and not is_dev_run and not has_failed:
                 yield path.parent

@@ -21,8 +21,8 @@ SAME = (
     ("early_stopping_patience", "patience"),
     ("model_name", "model", "arch", "net"),
     ("data_name", "data", "dataset"),
-    ("default_root_dir", "output", "out_dir", "output_dir", "save_dir", "log_dir", "logdir", "logging_dir"),
-    ("fast_dev_run", "dry_run", "debug"),
+    ("default_root_dir", "out_dir", "output_dir", "save_dir", "log_dir", "logdir", "logging_dir"),
+    ("fast_dev_run", "dry_run"),
     ("n_trials", "trials", "num_trials"),
 )
 # Flags whose equivalent is another flag with a value, or a command.
@@ -33,6 +33,7 @@ INSTEAD = {
     "main.py test --ckpt_path FILE": ("test", "eval", "evaluate"),
     "main.py validate --ckpt_path FILE": ("validate", "val"),
     "main.py predict --ckpt_path FILE": ("predict", "infer"),
+    "main.py export --ckpt_path FILE --to onnx": ("export", "onnx", "to_onnx", "torchscript"),
     "--accelerator gpu": ("gpu", "cuda"),
     "--accelerator cpu": ("cpu", "no_cuda"),
     "--accelerator cpu|gpu": ("device",),

@@ -4,6 +4,7 @@ from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Collection
 from typing import Any
 
+from harness.cli import debug
 from harness.cli.parser import Parser
 from harness.config_files import dump_config
 from harness.trainer_args import FORMER, OffFlag
@@ -81,6 +82,8 @@ def source_of(name: str, parser: Parser, typed: Collection[str]) -> str:
         return "command line"
     files = [parser.origins[flag] for each in actions for flag in each.option_strings if flag in parser.origins]
     if files:
+        if files[0] == debug.FLAG:
+            return files[0]
         file = files[0].removeprefix("--ckpt_path ")
         return f"file {file}" if file == files[0] else f"checkpoint {file}"
     return "environment" if any(name in getattr(each, "environment", ()) for each in actions) else "default"

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.cli.export_flags import add_export_args, resolve_export
 from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import LOGGERS, TrainerFlag, in_names_of_today, notice
 
-COMMANDS = ("fit", "validate", "test", "predict")
-USAGE = "%(prog)s [fit|validate|test|predict] [--flag value ...]\n       %(prog)s new model|data NAME\n"
+COMMANDS = ("fit", "validate", "test", "predict", "export")
+USAGE = "%(prog)s [fit|validate|test|predict|export] [--flag value ...]\n       %(prog)s new model|data NAME\n"
 USAGE += "       %(prog)s runs [show|diff|best|rm] [...]"
 LOGGERS.update(mlflow="", trackio="", comet="")  # built by harness.training.loggers
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
@@ -59,8 +60,8 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--ckpt_path",
         metavar="FILE",
-        help="checkpoint to resume from, or to validate, test or predict with; last, best: of the newest run; auto: "
-        "start the run of --run_name, or resume it",
+        help="checkpoint to resume from, or to validate, test, predict or export with; last, best: of the newest run; "
+        "auto: start the run of --run_name, or resume it",
     )
     group.add_argument(
         "--init_from", metavar="FILE", help="start fit with the weights of a checkpoint or state_dict, where they match"
@@ -80,6 +81,7 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         help="file of predict, .csv, .npz or .pt; default: RUN/predictions.csv",
     )
 
+    add_export_args(parser)
     group = parser.add_argument_group("checkpoints and early stopping")
     group.add_argument("--monitor", metavar="METRIC", help="metric that selects best.ckpt; default: of the model")
     group.add_argument(
@@ -142,6 +144,15 @@ def add_run_args(parser: ArgumentParser) -> ArgumentParser:
         "--ema_decay", type=share, metavar="X", help="decay of a running average of the weights, such as 0.999"
     )
     group.add_argument(
+        "--debug",
+        type=yes_no,
+        nargs="?",
+        const=True,
+        default=False,
+        help="one epoch of 10 batches on the CPU that shows errors early: detect_anomaly, no worker processes, all "
+        "values logged; other flags win",
+    )
+    group.add_argument(
         "--compile", type=yes_no, nargs="?", const=True, default=False, help="faster layers, made by torch.compile"
     )
     group.add_argument(
@@ -190,6 +201,8 @@ def resolve(args: Namespace) -> Namespace:
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
+    if flags["debug"] and flags["command"] == "fit" and flags["ckpt_path"] not in (None, "none", "auto"):
+        raise UsageError("--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint")
     require_one_start(flags)
     if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
         raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")
@@ -199,7 +212,8 @@ def resolve(args: Namespace) -> Namespace:
         raise UsageError("--accumulate_grad_schedule takes the place of --accumulate_grad_batches: give one of them")
     if flags["predictions"] is not None and Path(flags["predictions"]).exists():
         raise UsageError(f"--predictions {flags['predictions']} exists already: name another file, or remove it")
-    if flags["command"] == "predict":
+    resolve_export(flags)
+    if flags["command"] in ("predict", "export"):
         require_one_process(flags)
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
         if flags[name] == 0:
@@ -231,7 +245,7 @@ def require_one_start(flags: dict[str, Any]) -> None:
 
 
 def require_one_process(flags: dict[str, Any]) -> None:
-    """Restrict predict to one process.
+    """Restrict predict and export to one process.
 
     Raises:
         UsageError: If the flags name more devices or nodes.
@@ -241,7 +255,7 @@ def require_one_process(flags: dict[str, Any]) -> None:
         flags["devices"] = devices = 1
     number = len(devices) if isinstance(devices, list) else devices
     if number not in (1, -1) or flags["num_nodes"] != 1:
-        raise UsageError("predict writes one file from one process: add --devices 1 --num_nodes 1")
+        raise UsageError(f"{flags['command']} writes one file from one process: add --devices 1 --num_nodes 1")
 
 
 def monitored(args: Namespace, model: Any) -> tuple[str | None, str]:

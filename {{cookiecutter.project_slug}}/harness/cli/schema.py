@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from harness.cli import run_flags
+from harness.cli import export_flags, run_flags
 from harness.config_files import as_setting, plain
 from harness.data_flags import fold
 from harness.flags import count, positive_float, positive_int, yes_no
@@ -55,6 +55,7 @@ OF_TYPE: dict[Any, list[Schema]] = {
     run_flags.run_name: [text("[A-Za-z0-9]([A-Za-z0-9._=-]{0,98}[A-Za-z0-9_=-])?")],
     run_flags.schedule: [text("[0-9]+:[1-9][0-9]*(,[0-9]+:[1-9][0-9]*)*")],
     run_flags.tags: [text(r"[A-Za-z0-9_.+/-]+(,[A-Za-z0-9_.+/-]+)*")],
+    export_flags.model_file: [{"type": "string", "pattern": r"[^./\\]\.(onnx|pt2)$"}],
     run_flags.table_file: [{"type": "string", "pattern": r"[^./\\]\.(csv|npz|pt)$"}],
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from harness.cli import debug
 from harness.cli.find import find_checkpoint, require_more_to_do
 from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
@@ -18,6 +19,7 @@ from harness.cli.printed import FLAGS, add_printing, with_sources
 from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
 from harness.config_files import as_setting, read_config, schemas
 from harness.errors import UsageError
+from harness.flags import yes_no
 from harness.found import MODELS, owner_of_flag
 from harness.runs.processes import is_first_process
 from harness.trainer_args import FORMER, match_env_arguments, notice
@@ -29,7 +31,7 @@ NAMES = ("model_name", "data_name", "seed")
 # Flags that fit does not take from a checkpoint: the command, its files, the folder, what comes before training.
 NOT_TAKEN = {
     *("command", "config", "run_name", "ckpt_path", "predictions", "default_root_dir", "resume_from_checkpoint"),
-    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict"),
+    *("auto_lr_find", "auto_scale_batch_size", "init_from", "init_from_strict", "to", "output", "debug"),
 }
 
 
@@ -42,12 +44,14 @@ class Source:
         settings: a text, a list of texts or None by name of the flag.
         values: those of them that are known exactly, and need no conversion.
         is_checkpoint: whether flags that no longer exist are left out, instead of refused.
+        is_preset: whether flags that the data do not have are left out.
     """
 
     name: str
     settings: Mapping[str, Any]
     values: Mapping[str, Any] = field(default_factory=dict)
     is_checkpoint: bool = False
+    is_preset: bool = False
 
 
 def parse_args(
@@ -107,11 +111,15 @@ def read_sources(words: Sequence[str]) -> tuple[Namespace, list[Source], Source 
     """Return the flags that name sources, the config files, the last one first, and the checkpoint, if one is named."""
     reader = Parser()
     reader.add_argument("--config", nargs="+", action="extend", default=[])
+    reader.add_argument(debug.FLAG, type=yes_no, nargs="?", const=True)
     files = ("--run_name", "--ckpt_path", "--resume_from_checkpoint", "--default_root_dir")
     for flag in ("--command", "--model_name", *files):
         reader.add_argument(flag)
     named, _ = reader.parse_known_args(words)
     configs = [Source(file, read_config(file)) for file in reversed(named.config)]
+    place = debug.position(named.debug, [each.settings for each in configs])
+    if place is not None:
+        configs.insert(place, Source(debug.FLAG, debug.SETTINGS, is_preset=True))
     for name, value in vars(named).items():
         if value is None:
             setattr(named, name, next((each.settings[name] for each in configs if name in each.settings), None))
@@ -192,7 +200,7 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
         added: set[str] = set()
         for name, setting in source.settings.items():
             action = find_action(parser, name)
-            if action is None and not source.is_checkpoint:
+            if action is None and not (source.is_checkpoint or source.is_preset):
                 unknown.append((source.name, f"--{name}"))
             if action is None or action.dest in given or (source.is_checkpoint and not is_taken(name, action, command)):
                 continue

@@ -231,6 +231,7 @@ def new_run_dir(args: Namespace) -> Path:
     """Make a directory for one run and return it."""
     suffix = "" if args.command == "fit" else f"_{args.command}"
     suffix += "_fast_dev_run" if args.fast_dev_run else ""
+    suffix += "_debug" if args.debug else ""
     first = run_dir = Path(args.default_root_dir, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{args.model_name}{suffix}")
     for number in count(2):
         try:

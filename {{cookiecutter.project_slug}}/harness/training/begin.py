@@ -36,8 +36,8 @@ class BeginRun(BoundaryCallback):
                 logger.save()
 
     def on_validation_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        """Begin a run of validate."""
-        if trainer.state.fn == "validate" and self.run.args.command == "validate":
+        """Begin a run of validate, or of export, which restores the model with it."""
+        if trainer.state.fn == "validate" and self.run.args.command in ("validate", "export"):
             self.begin(trainer)
 
     def on_test_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:

@@ -57,7 +57,7 @@ class InitialWeights(pl.Callback):
         if trainer.global_step > 0:
             return False
         found, text = self.matching(model)
-        model.load_state_dict(found, strict=False)
+        load(model, found)
         self.weights = None  # the memory is free
         if not self.is_told:
             notice(text)
@@ -84,6 +84,16 @@ class InitialWeights(pl.Callback):
         if self.strict and parts:
             raise UsageError(f"--init_from_strict: {text}")
         return found, text
+
+
+def load(model: pl.LightningModule, weights: dict[str, Any]) -> None:
+    """Load whole weights into a model, whose own may be split over processes, as ``fully_shard`` does."""
+    if not any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
+        model.load_state_dict(weights, strict=False)
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict  # half a second
+
+    set_model_state_dict(model, weights, options=StateDictOptions(full_state_dict=True, strict=False))
 
 
 def listed(weights: Mapping[str, Tensor]) -> str:

@@ -8,14 +8,14 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from harness.found import DATA, MODELS
 
 LOADER_OF = {"validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
-STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
+STEP_OF = {"validate": "validation_step", "test": "test_step", "predict": "predict_step", "export": "forward"}
 
 
 def missing_step(command: str, args: Namespace, model: Any, data: Any) -> str:
     """Return what is missing for a command, such as "models/net.py has no test_step", or an empty text.
 
     Args:
-        command: validate, test or predict.
+        command: validate, test, predict or export.
         args: all flags.
         model: the model.
         data: its data module, or None.
@@ -23,7 +23,7 @@ def missing_step(command: str, args: Namespace, model: Any, data: Any) -> str:
     model_file = MODELS.file(args.model_name)
     if not is_overridden(STEP_OF[command], model):
         return f"{model_file} has no {STEP_OF[command]}"
-    if not is_overridden(LOADER_OF[command], data or model):
+    if command in LOADER_OF and not is_overridden(LOADER_OF[command], data or model):
         return f"{DATA.file(args.data_name) if data else model_file} has no {LOADER_OF[command]}"
     return ""
 

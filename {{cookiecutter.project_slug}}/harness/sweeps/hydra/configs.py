@@ -28,10 +28,13 @@ PLUGINS = Path(__file__).parent / "plugins"  # Hydra finds sweepers only in pack
 EXPERIMENTS = ROOT / "conf" / "experiment"
 NAMES = ("model_name", "data_name")  # they determine the other flags
 PACKAGE = "# @package _global_"
-# Flags without a place in a config: experiment=FILE replaces --config, and jobs make no predictions.
+# Flags without a place in a config: experiment=FILE replaces --config, and jobs neither predict nor export.
 OMITTED = {
     "config": "experiment=FILE takes the flags of a file",
     "predictions": "a job trains",
+    "debug": "main.py --debug starts one run",
+    "to": "a job trains",
+    "output": "a job trains",
     "run_name": "hydra.run.dir and hydra.sweep.dir name directories",
     "notes": "keys below notes are your own, as in +notes.reason=TEXT",
 }
