@@ -64,11 +64,12 @@ def test_a_script_has_what_the_flags_say(project, tmp_path):
         (("--seeds", "1,2", "--workers", "2", "--accelerator", "gpu"), "#SBATCH --gres=gpu:2"),
         (("--accelerator", "gpu", "--devices", "0,3"), "#SBATCH --gres=gpu:2"),
         (("--notes", "two words", "--sbatch", "exclusive", "--max_epochs", "3"), "--notes 'two words' --max_epochs 3"),
-        (("validate", "--ckpt_path", "none"), "main.py validate --ckpt_path none"),
+        (("validate", "--ckpt_path", "none"), "main.py validate --ckpt_path none\n"),
+        (("--debug",), "main.py --debug\n"),
     ],
 )
 def test_a_script_of(project, tmp_path, flags, wanted):
-    assert wanted in "\n".join(printed(project, tmp_path, *flags, "--print_sbatch"))
+    assert wanted in "\n".join([*printed(project, tmp_path, *flags, "--print_sbatch"), ""])
 
 
 def test_commands_of_torchrun(project, tmp_path):

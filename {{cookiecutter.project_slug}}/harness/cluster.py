@@ -101,7 +101,8 @@ def job_command(args: Namespace, words: Sequence[str], name: str, repeats: bool)
             rest = list(dropwhile(lambda each: not each.startswith("-"), rest))
         elif word.partition("=")[0] not in own:
             kept.append(word)
-    if args.command == "fit" and args.ckpt_path is None:
+    is_trial = args.debug or args.fast_dev_run  # neither is resumed
+    if args.command == "fit" and args.ckpt_path is None and not is_trial:
         kept += [] if args.run_name else ["--run_name", name]
         kept += [] if repeats else ["--ckpt_path", "auto"]
     return [sys.argv[0], *kept]
