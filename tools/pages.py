@@ -1,6 +1,6 @@
 """Write the pages of the documentation site, and its settings, into a folder; ``make docs`` makes HTML of them.
 
-A page is a file of docs/, the README, or a file of the docs/ of a project with both kinds of sweeps. The page on
+A page is a file of docs/, the README, or a file of the docs/ of a project with every option that they describe. The page on
 flags shows the output of its commands. A link to a file that is no page leads to the repository.
 
     python tools/pages.py build/site && cd build/site && zensical build --strict
@@ -20,6 +20,7 @@ from cookiecutter.main import cookiecutter
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 REPOSITORY = "https://github.com/org/lit-template"
+ANSWERS = {"sweeps": "both", "docker": True}  # of the project whose pages are shown
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]*)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^<!-- output of (.+) -->$", re.MULTILINE)
@@ -79,7 +80,7 @@ def write_pages(folder: Path) -> None:
     shutil.copy(ROOT / "mkdocs.yml", folder)
     names = pages()
     with TemporaryDirectory() as temporary:
-        project = Path(cookiecutter(str(ROOT), no_input=True, extra_context={"sweeps": "both"}, output_dir=temporary))
+        project = Path(cookiecutter(str(ROOT), no_input=True, extra_context=ANSWERS, output_dir=temporary))
         for source, name in names.items():
             baked = project / source.relative_to(TEMPLATE) if source.is_relative_to(TEMPLATE) else source
             text = point_to_pages(baked.read_text("utf-8"), source, names)
