@@ -1,7 +1,7 @@
 """Write the pages of the documentation site, and its settings, into a folder; ``make docs`` makes HTML of them.
 
-A page is a file of docs/, the README, or a file of the docs/ of a project with every option that they describe. The page on
-flags shows the output of its commands. A link to a file that is no page leads to the repository.
+A page is a file of docs/, the README, or a file of the docs/ of a project with every option that they describe. The
+page on flags shows the output of its commands. A link to a file that is no page leads to the repository.
 
     python tools/pages.py build/site && cd build/site && zensical build --strict
 """
