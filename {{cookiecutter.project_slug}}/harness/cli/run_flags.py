@@ -13,7 +13,7 @@ from harness.trainer_args import LOGGERS, TrainerFlag, in_names_of_today, notice
 
 COMMANDS = ("fit", "validate", "test", "predict", "export")
 USAGE = "%(prog)s [fit|validate|test|predict|export] [--flag value ...]\n       %(prog)s new model|data NAME\n"
-USAGE += "       %(prog)s runs [show|diff|best|rm] [...]"
+USAGE += "       %(prog)s runs [show|diff|plot|best|rm] [...]"
 LOGGERS.update(mlflow="", trackio="", comet="")  # built by harness.training.loggers
 MAX_EPOCHS = 20  # Lightning's own default is 1,000
 TRAINER_DEFAULTS = {
