@@ -33,7 +33,7 @@ def schema(name, file):
 
 def supported():
     """Return the versions of Python that CI is to test: all of requires-python for which torch has wheels."""
-    return ["3.10", "3.11", "3.12", "3.13"]
+    return ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
 def test_github_actions(bake):
