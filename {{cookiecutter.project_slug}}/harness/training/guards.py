@@ -57,7 +57,7 @@ class StopOnSignal(BoundaryCallback):
         """End the processes that Lightning has started, if a signal ends this process alone."""
         kill = getattr(trainer.strategy.launcher, "kill", None)
         if isinstance(exception, Stopped) and not exception.together and kill is not None:
-            kill(signal.SIGKILL)
+            kill(getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has no SIGKILL
 
 
 class TerminateOnNaN(pl.Callback):

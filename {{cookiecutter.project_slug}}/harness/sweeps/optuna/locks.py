@@ -45,8 +45,10 @@ class FileLocks:
         self.domain = ""
         if not is_shared:
             with self.exclusive():
-                self.domain = os.pread(self.file, 100, 0).decode() or str(uuid4())
-                os.pwrite(self.file, self.domain.encode(), 0)
+                self.domain = os.read(self.file, 100).decode()
+                if not self.domain:
+                    self.domain = str(uuid4())
+                    os.write(self.file, self.domain.encode())
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
