@@ -73,7 +73,9 @@ class Project:
             str(self.path / word) if word.endswith(".py") and (self.path / word).exists() else word for word in argv
         ]
         clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PL_", "PYTEST_", "PYTHONPATH"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PL_", "PYTEST_", "PYTHONPATH", "WANDB_"))
         }
         # Two tests run at a time on few cores, and a project imported from must not fill with caches.
         clean |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -128,6 +128,7 @@ def test_a_submitted_job_is_requeued_and_ends_as_if_nothing_had_stopped_it(proje
     assert_same_weights(run, tmp_path / "unbroken" / "base")
 
 
+@pytest.mark.slow
 def test_two_nodes_of_torchrun_are_one_run_which_resumes(project, tmp_path):
     flags = (*SHORT, "--num_nodes", "2", "--devices", "1", "--strategy", "ddp", "--run_name", "base")
     nodes = printed(project, tmp_path, *flags, "--print_torchrun")

@@ -70,7 +70,8 @@ EXAMPLES = ["models/mnist.py", "models/gan.py", "data/mnist.py"]
 STUBS = ["models/my_model.py", "data/my_data.py", "data/digits.py", "data/digits.npz"]
 
 
-@pytest.mark.parametrize("gone", [pytest.param(EXAMPLES, marks=pytest.mark.slow), EXAMPLES + STUBS])
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", [EXAMPLES, EXAMPLES + STUBS])
 def test_removing_the_examples_is_deleting_their_files(bake, mypy_cache, gone):
     project = bake(project_slug="without")
     for kind in ("model", "data"):

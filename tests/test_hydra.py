@@ -107,7 +107,8 @@ def test_a_failing_job_leaves_the_others_alone(project, tmp_path):
     assert files >= {".hydra", "config.yaml", "metrics.json", "metrics.csv", "checkpoints", "job.json"}
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers_outlive_a_job_that_is_killed(project, tmp_path, launcher):
     jobs = ["model_name=killer", "layer_1_dim=7,8,9", f"hydra/launcher={launcher}", "hydra.sweep.dir=many"]
     hydra(project, "-m", *SHORT, *jobs, status=1, cwd=tmp_path)
@@ -116,6 +117,7 @@ def test_launchers_outlive_a_job_that_is_killed(project, tmp_path, launcher):
     assert "killed by signal 9" in rows[2]["error"]
 
 
+@pytest.mark.slow
 def test_a_job_on_two_processes_has_one_directory(project, tmp_path):
     hydra(project, "-m", *SHORT, "devices=2", "strategy=ddp", "accelerator=cpu", "hydra.sweep.dir=many", cwd=tmp_path)
     assert [path.parent.name for path in tmp_path.rglob("config.yaml") if path.parent.name != ".hydra"] == ["0"]
@@ -229,6 +231,7 @@ def test_where_a_sweeper_does_not_tell_its_jobs_beforehand_rows_stay_true(projec
     require_true_rows(tmp_path / "many")
 
 
+@pytest.mark.slow
 def test_slurm_runs_jobs_and_one_that_gives_way_goes_on(project, tmp_path):
     if reason := why_not():
         missing_server(reason)

@@ -166,6 +166,7 @@ def test_a_project_that_was_baked_is_linked(template, tmp_path):
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_a_project_of_the_first_version_is_brought_up_to_date(tmp_path):
     """By docs/upgrading.md, word for word; but for pip, which would ask the network."""
     template = tmp_path / "lit-template"

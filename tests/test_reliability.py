@@ -455,6 +455,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_names_code_bites_an_older_lightning_and_nothing_here(project, tmp_path):
     """The first is the control: the payload is live, also with safe loading."""
     (tmp_path / "bite.py").write_text("def bite(cls, hparams):\n    open('bitten', 'w').close()\n    return cls()\n")

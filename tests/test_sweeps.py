@@ -510,6 +510,7 @@ def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_pa
     assert losses_tested(tmp_path) == [first, first, best()]  # the second is the line's
 
 
+@pytest.mark.slow
 def test_a_test_that_is_killed_is_done_again(project, tmp_path):
     (tmp_path / "trouble.txt").write_text("kill")
     result = sweep(project, tmp_path, *EXAM, "--n_trials", "2")
@@ -518,6 +519,7 @@ def test_a_test_that_is_killed_is_done_again(project, tmp_path):
     assert f"test_loss                   {2 * value:.4f}" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_says_why_and_the_same_command_tries_again(project, tmp_path):
     (tmp_path / "trouble.txt").write_text("no such file")
     result = sweep(project, tmp_path, *EXAM, "--n_trials", "2", status=1)
@@ -534,6 +536,7 @@ def test_a_test_that_fails_says_why_and_the_same_command_tries_again(project, tm
     assert losses_tested(tmp_path) == [best.params["loss"]] * 2
 
 
+@pytest.mark.slow
 def test_a_value_is_that_of_validation_whatever_the_test_logs(project, tmp_path):
     """The test logs the metric of the sweep, too: its value was that of the test."""
     metric = ["--monitor", "extra", "--direction", "maximize", "--test_after_fit"]
@@ -545,6 +548,7 @@ def test_a_value_is_that_of_validation_whatever_the_test_logs(project, tmp_path)
     assert sorted(losses_tested(tmp_path)) == sorted(trial.params["loss"] for trial in study.trials)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(project, tmp_path):
     result = sweep(project, tmp_path, "--model_name", "moody", "--max_epochs", "1", "--n_trials", "1")
     assert "not tested" not in result.stderr
@@ -554,6 +558,7 @@ def test_a_model_that_cannot_be_tested_and_one_without_checkpoint_end_well(proje
     assert losses_tested(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_several_metrics_give_a_front(project, tmp_path):
     words = ["--model_name", "moody", "--max_epochs", "1", "--sampler", "grid", "--search", "loss=0.2,0.4,0.6"]
     metrics = ["--monitor", "val_loss,extra", "--direction"]
@@ -571,6 +576,7 @@ def test_several_metrics_give_a_front(project, tmp_path):
     assert len(losses_tested(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_the_study(project, tmp_path):
     sweep(project, tmp_path, "--model_name", "moody", "--max_epochs", "1", "--n_trials", "2", "--study_name", "shown")
     port = free_port()

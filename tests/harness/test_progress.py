@@ -8,9 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 from harness import found
+from tests.conftest import popen, run
 
+ENVIRONMENT = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
 WORDS = ["--model_name", "my_model", "--max_epochs", "2", "--enable_model_summary", "no"]
 LINE = re.compile(r"epoch [01]: train_loss [\d.]+, val_loss [\d.]+, val_accuracy [\d.]+")
 
@@ -20,7 +23,7 @@ def command(*more):
 
 
 def test_a_file_gets_a_line_for_each_epoch():
-    lines = subprocess.run(command(), capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = run(command(), cwd=Path.cwd(), env=ENVIRONMENT).stdout.splitlines()
     assert [bool(LINE.fullmatch(line)) for line in lines[:2]] == [True, True]
     assert lines[2].split()[0] == "test_accuracy"
 
@@ -28,7 +31,7 @@ def test_a_file_gets_a_line_for_each_epoch():
 def test_a_terminal_gets_a_bar_that_is_drawn_rarely():
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows and columns
-    process = subprocess.Popen(command("--batch_size", "4"), stdout=slave, stderr=subprocess.DEVNULL)
+    process = popen(command("--batch_size", "4"), cold=True, stdout=slave, stderr=subprocess.DEVNULL)
     os.close(slave)
     shown = b""
     try:
@@ -46,5 +49,6 @@ def test_a_terminal_gets_a_bar_that_is_drawn_rarely():
 
 
 def test_no_bar_is_no_line():
-    result = subprocess.run(command("--enable_progress_bar", "no"), capture_output=True, text=True, check=True)
+    result = run(command("--enable_progress_bar", "no"), cwd=Path.cwd(), env=ENVIRONMENT)
+    assert result.returncode == 0
     assert "epoch 0" not in result.stdout

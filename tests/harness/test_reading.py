@@ -1,7 +1,6 @@
 """A checkpoint is read once per command."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import pytest
 
 from harness import found
 from main import parse_args
+from tests.conftest import run
 from train import train
 
 SHORT = ["--model_name", "my_model", "--enable_progress_bar", "no", "--enable_model_summary", "no"]
 SHORT += ["--limit_train_batches", "2", "--limit_val_batches", "1", "--limit_test_batches", "1"]
 # Counts how often a process opens each checkpoint to read it.
 COUNTED = """
-import sys
 from collections import Counter
 opened = Counter()
 def note(event, args):
@@ -31,9 +30,9 @@ print(dict(sorted(opened.items())), file=sys.stderr)
 
 def opens(*argv):
     """Return how often a command opens the checkpoints that it reads, by name."""
-    environment = {**os.environ, "PYTHONPATH": str(found.ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", COUNTED, *argv]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    script = f"import sys\nsys.path.insert(0, {str(found.ROOT)!r})\n{COUNTED}"
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    result = run([sys.executable, "-c", script, *argv], cwd=Path.cwd(), env=environment)
     assert result.returncode == 0, result.stderr
     return result.stderr.splitlines()[-1]
 

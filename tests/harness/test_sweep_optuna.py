@@ -339,6 +339,7 @@ def test_every_trial_is_tested_where_that_is_asked_for():
     assert len(list(Path("runs/sweeps/all").glob("trials/*/checkpoints"))) == 1
 
 
+@pytest.mark.slow
 def test_a_config_file_does_not_let_trials_be_tested_and_the_line_tests():
     """The config of every run says that it was tested."""
     Path("base.yaml").write_text("test_after_fit: true\n")
@@ -351,6 +352,7 @@ def test_a_config_file_does_not_let_trials_be_tested_and_the_line_tests():
         assert repeated(tested[0]["command"], f"again_{file}")["test_loss"] == float(tested[0]["test_loss"])
 
 
+@pytest.mark.slow
 def test_the_name_of_a_study_is_enough_to_go_on():
     searched = ("--search", "batch_size=32,64", "--learning_rate", "0.02", "--sampler", "random")
     begun = sweep(*searched, "--n_trials", "2", "--study_name", "X", "--storage", "sqlite:///shared.db")
