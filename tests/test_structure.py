@@ -18,7 +18,7 @@ FLOORS = [
     ["harness.app", "harness.cluster", "harness.contracts", "harness.repeats", "harness.sweeps"],
     ["harness.lightning_2_6"],
     ["harness.training"],
-    ["harness.cli", "harness.runs"],
+    ["harness.cli", "harness.history", "harness.runs"],
     ["harness.found"],
     ["harness.declared"],
     ["models"],

@@ -12,8 +12,8 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from harness.cli import runs_plot
-from harness.cli.plot_content import COLORS
+from harness.history import plot
+from harness.history.plot_content import COLORS
 from tests.conftest import TEMPLATE
 from tests.harness.program import main
 from tests.harness.test_runs_table import FIT, HOLDER, made
@@ -210,9 +210,9 @@ def test_a_mistake_is_one_line_and_writes_nothing(refused, argv, message):
 
 def test_missing_packages_are_named(refused, plotted, monkeypatch):
     made("one", rows=["0,1,1,2"])
-    monkeypatch.setattr(runs_plot, "find_spec", lambda name: None)
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)
     assert 'runs plot needs matplotlib and plotly: pip install -e ".[plots]"' in refused("one")
-    monkeypatch.setattr(runs_plot, "find_spec", lambda name: None if name == "plotly" else name)
+    monkeypatch.setattr(plot, "find_spec", lambda name: None if name == "plotly" else name)
     line = refused("one")
     assert 'runs plot needs plotly: pip install -e ".[plots]", or add --output FILE.png' in line
     assert plotted("one", "--output", "x.png") == (["x.png"], [])

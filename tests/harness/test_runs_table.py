@@ -14,8 +14,8 @@ import pytest
 
 from harness import found
 from harness.config_files import dump_config, parse_config
+from harness.history.entries import read_entry
 from harness.runs import record
-from harness.runs.entries import read_entry
 from tests.conftest import TEMPLATE
 from tests.harness.program import main
 

@@ -50,15 +50,15 @@ def runs(argv: Sequence[str]) -> None:
 
 def command(word: str) -> Callable[[Namespace, Path], None]:
     """Return the function of a command; its modules are not imported at the start of a run."""
-    from harness.cli import runs_actions, runs_plot, runs_table
+    from harness.history import actions, plot, table
 
     return {
-        "list": runs_table.list_runs,
-        "show": runs_actions.show_run,
-        "diff": runs_actions.show_difference,
-        "plot": runs_plot.plot_runs,
-        "best": runs_actions.show_best,
-        "rm": runs_actions.remove,
+        "list": table.list_runs,
+        "show": actions.show_run,
+        "diff": actions.show_difference,
+        "plot": plot.plot_runs,
+        "best": actions.show_best,
+        "rm": actions.remove,
     }[word]
 
 
@@ -97,7 +97,7 @@ def metric_names(text: str) -> list[str]:
 
 def completed(parsed_args: Namespace, **_: Any) -> list[str]:
     """Return the names of the runs, for argcomplete."""
-    from harness.runs.entries import run_dirs
+    from harness.history.entries import run_dirs
 
     return [name for _, name in run_dirs(root_of(parsed_args), everything=True)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from harness.cli.texts import as_text
 from harness.errors import UsageError
-from harness.runs.entries import Entry, is_run, number, read_entry, run_dirs
+from harness.history.entries import Entry, is_run, number, read_entry, run_dirs
+from harness.history.texts import as_text
 from harness.words import truth
 
 COLUMNS = ("name", "state", "model", "data", "epoch", "metric", "age")  # of the table

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from harness.cli.plot_content import FEW, Plot, style
+from harness.history.plot_content import FEW, Plot, style
 
 WIDTH, HEIGHT = 5.0, 3.2  # inches of a chart
 LINE = 0.25  # inches of a line of text

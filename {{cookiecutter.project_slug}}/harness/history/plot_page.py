@@ -4,7 +4,7 @@ import html
 from math import isnan
 from typing import Any
 
-from harness.cli.plot_content import FEW, Plot, style
+from harness.history.plot_content import FEW, Plot, style
 from harness.pages import Html, html_table, page
 
 HEIGHT, GAP = 240, 90  # pixels of a chart, and between charts

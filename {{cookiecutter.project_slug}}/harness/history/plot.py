@@ -7,16 +7,16 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.cli.plot_content import Plot
-from harness.cli.plot_image import draw_image
-from harness.cli.plot_page import draw_page
-from harness.cli.runs_actions import differences
-from harness.cli.runs_select import find_runs
-from harness.cli.texts import as_text
 from harness.errors import UsageError
 from harness.files import whole_file
-from harness.runs.curves import Points, read_curves
-from harness.runs.entries import Entry
+from harness.history.actions import differences
+from harness.history.curves import Points, read_curves
+from harness.history.entries import Entry
+from harness.history.plot_content import Plot
+from harness.history.plot_image import draw_image
+from harness.history.plot_page import draw_page
+from harness.history.selection import find_runs
+from harness.history.texts import as_text
 from harness.trainer_args import notice
 
 OUTPUTS = ("curves.png", "curves.html")

@@ -7,9 +7,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from harness.cli.runs_select import COLUMNS, condition, in_order, read_runs
-from harness.cli.texts import as_text, print_table
-from harness.runs.entries import Entry
+from harness.history.entries import Entry
+from harness.history.selection import COLUMNS, condition, in_order, read_runs
+from harness.history.texts import as_text, print_table
 
 LONGEST = 60  # signs of an error in the table; show has the rest
 UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}

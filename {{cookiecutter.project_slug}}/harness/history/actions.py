@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.runs_select import find_run, read_runs, require_known
-from harness.cli.texts import as_text, print_table
 from harness.errors import UsageError
-from harness.runs.entries import Entry, run_dirs
+from harness.history.entries import Entry, run_dirs
+from harness.history.selection import find_run, read_runs, require_known
+from harness.history.texts import as_text, print_table
 from harness.runs.run import BEST, CHECKPOINTS, is_locked, locked
 
 KINDS = ("code", "package", "flag", "metric")  # of differences

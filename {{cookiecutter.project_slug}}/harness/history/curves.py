@@ -6,7 +6,7 @@ from contextlib import suppress
 from math import isfinite, isnan, nan
 from statistics import fmean
 
-from harness.runs.entries import Entry, logged
+from harness.history.entries import Entry, logged
 
 Points = dict[float, float]  # the values by step or epoch, in ascending order
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.runs.curves import Points
+from harness.history.curves import Points
 
 # Okabe and Ito, "Color Universal Design", 2008, without its yellow: told apart with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
