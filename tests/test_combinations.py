@@ -1,4 +1,4 @@
-"""All combinations of the options: each bakes, and an option changes what is its own and nothing else."""
+"""Combinations of the options: each bakes, and an option changes what is its own and nothing else."""
 
 import ast
 import itertools
@@ -13,16 +13,17 @@ from tests.conftest import options, tomllib
 VALUES = {}
 for option, value in options():
     VALUES.setdefault(option, []).append(value)
-# Options that own whole files alone: each of their values is baked once with no sweeps and once with both.
-ALONE = ("ci", "docker", "agents_md")
-DEFAULTS = {"ci": "none", "docker": False, "agents_md": False}
-ALL = [
-    values
-    for values in itertools.product(*VALUES.values())
-    for answers in [dict(zip(VALUES, values, strict=True))]
-    for changed in [[option for option in ALONE if answers[option] != DEFAULTS[option]]]
-    if not changed or (len(changed) == 1 and answers["license"] == "MIT" and answers["sweeps"] in ("none", "both"))
-]
+# Options that own whole files, or lines of metadata: each of their values is baked with no sweeps and with both, not
+# with each value of the others.
+ALONE = {"license": "MIT", "ci": "none", "docker": False, "agents_md": False}
+
+
+def is_baked(answers):
+    changed = [option for option, default in ALONE.items() if answers[option] != default]
+    return not changed or (len(changed) == 1 and answers["example_models"] and answers["sweeps"] in ("none", "both"))
+
+
+ALL = [values for values in itertools.product(*VALUES.values()) if is_baked(dict(zip(VALUES, values, strict=True)))]
 
 # The options by which a file comes, goes or differs; a folder stands for its files, and what is not named is the same
 # in every project.
