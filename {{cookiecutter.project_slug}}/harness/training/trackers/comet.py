@@ -28,7 +28,8 @@ class RunCometLogger(CometLogger, Tracker):
         archive = labels.dir / "comet" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")  # a resumed run has several
         if not comet_ml.get_config("comet.api_key"):
             os.environ.setdefault("COMET_START_ONLINE", "0")  # Lightning's online=False logs nothing in 2.6
-            archive.mkdir(parents=True, exist_ok=True)
+            if is_first_process():
+                archive.mkdir(parents=True, exist_ok=True)
         super().__init__(
             project=os.environ.get("COMET_PROJECT_NAME") or labels.project,
             name=labels.name,
