@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,8 +103,11 @@ def bake(cookies_session):
 
 @pytest.fixture(scope="session")
 def mypy_cache(tmp_path_factory):
-    """A folder in which mypy finds the types of torch and others again, which it reads for half a minute."""
-    return str(tmp_path_factory.mktemp("mypy"))
+    """A folder with the types of torch and others, which mypy reads for half a minute: those of ``make check``."""
+    folder = tmp_path_factory.mktemp("mypy")
+    if (ROOT / "build" / "mypy").is_dir():
+        shutil.copytree(ROOT / "build" / "mypy", folder, dirs_exist_ok=True)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

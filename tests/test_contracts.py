@@ -46,6 +46,7 @@ def test_models_of_many_kinds_keep_the_promises(bake, speed):
     assert all(found[key].startswith("skipped") for key in by_hand | without_space)
 
 
+@pytest.mark.slow
 def test_pytest_reports_a_broken_promise(bake):
     """By the traceback of the model's own error, and under it the promise, the file and where to look."""
     project = bake(project_slug="broken", example_models=False, sweeps="optuna")

@@ -202,7 +202,8 @@ def test_the_command_lines_of_its_readme_work(project, tmp_path):
             name = result.stdout.split("runs/")[-1].strip()
 
 
-@pytest.mark.parametrize("layers", [12, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [12, 24])
 def test_the_gan_cuts_the_frechet_distance_to_a_third(project, tmp_path, layers):
     table = project.run("--model_name", "gan", "--encoder_layers", str(layers), cwd=tmp_path)
     lines = (tmp_path / table["run"] / "metrics.csv").read_text().splitlines()
