@@ -204,6 +204,8 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
                 unknown.append((source.name, f"--{name}"))
             if action is None or action.dest in given or (source.is_checkpoint and not is_taken(name, action, command)):
                 continue
+            if getattr(action, "is_typed", False):
+                raise UsageError(f"{origin}: --{name} is for the command line alone: give it there")
             added.add(action.dest)
             require_no_more(parser, action)
             try:
