@@ -95,7 +95,7 @@ def test_a_config_file_does_not_submit_the_job_that_reads_it(project, tmp_path):
     [
         ("exit 3", "sbatch runs/slurm/base.sbatch ended with status 3"),
         ("echo closed today; exit 1", "--submit: closed today"),
-        (r"printf 'hello \377\n'", "sbatch runs/slurm/base.sbatch printed no number of a job (hello \ufffd); squeue --me"),
+        (r"printf 'hello \377\n'", "sbatch runs/slurm/base.sbatch printed no number of a job (hello \ufffd); squeue"),
         ("echo Welcome; echo '12;main'", None),
     ],
 )

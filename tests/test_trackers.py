@@ -140,6 +140,8 @@ def test_a_failed_run_is_failed_at_mlflow(project, tracked, tmp_path):
     [
         ("wandb", {"WANDB_MODE": "online"}, "--logger wandb: No API key configured"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "--logger mlflow: nonsense://x: "),
+        ("mlflow", {"MLFLOW_TRACKING_URI": f"sqlite:///{__file__}"}, "file is not a database (MLFLOW_TRACKING_URI names"),
+        ("trackio", {"TRACKIO_DIR": f"{__file__}/x"}, "(TRACKIO_DIR names another folder)"),
     ],
 )
 def test_a_tracker_that_cannot_be_reached_is_one_line(project, tmp_path, logger, environment, message):

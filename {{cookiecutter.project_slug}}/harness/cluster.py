@@ -162,7 +162,7 @@ def sbatch_script(args: Namespace, command: Sequence[str], more: Sequence[str], 
 
 
 def quoted(option: str) -> str:
-    """Return an option as a line of ``#SBATCH`` takes it, which has quotes and ``\\``, but not those of a shell."""
+    """Return an option as a line of ``#SBATCH`` takes it: its quotes are not those of a shell."""
     name, sign, value = option.partition("=")
     if not re.search(r"[\s\\\"'#]", value):
         return option

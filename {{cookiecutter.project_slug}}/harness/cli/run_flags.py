@@ -198,6 +198,8 @@ def resolve(args: Namespace) -> Namespace:
         flags["ckpt_path"] = checkpoint
     if flags["barebones"]:  # Lightning rejects these with it
         flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}
+        if flags["logger"]:
+            raise UsageError(f"--barebones logs nothing: leave out --logger {flags['logger']}")
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")

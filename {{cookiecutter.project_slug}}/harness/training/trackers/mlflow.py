@@ -41,8 +41,11 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
             if run_id is not None and not has_run(client, run_id):
                 notice(f"MLflow at {uri} has no run {run_id}: a new one begins")
                 run_id = None
-        except MlflowException as error:
-            raise RunError(f"--logger mlflow: {uri}: {str(error).splitlines()[0]}") from error
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # of MLflow, of its database, or of the network
+            reason = str(error).strip().splitlines()[0]
+            raise RunError(f"--logger mlflow: {uri}: {reason} (MLFLOW_TRACKING_URI names another store)") from error
         tags = {**dict.fromkeys(labels.tags, "true"), "mlflow.note.content": labels.notes, "group": labels.group}
         super().__init__(
             experiment_name=experiment,
