@@ -140,7 +140,7 @@ def test_a_failed_run_is_failed_at_mlflow(project, tracked, tmp_path):
     [
         ("wandb", {"WANDB_MODE": "online"}, "--logger wandb: No API key configured"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "--logger mlflow: nonsense://x: "),
-        ("mlflow", {"MLFLOW_TRACKING_URI": f"sqlite:///{__file__}"}, "file is not a database (MLFLOW_TRACKING_URI names"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": f"sqlite:///{__file__}"}, "is not a database (MLFLOW_TRACKING_URI"),
         ("trackio", {"TRACKIO_DIR": f"{__file__}/x"}, "(TRACKIO_DIR names another folder)"),
     ],
 )
