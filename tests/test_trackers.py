@@ -120,6 +120,7 @@ def test_wandb_has_the_labels(tracked, project):
 
 def test_runs_of_several_seeds_are_a_group_in_a_new_database(project, tmp_path):
     flags = ("--model_name", "my_model", "--limit_train_batches", "2", "--seeds", "1,2", "--workers", "2")
+    (tmp_path / "mlflow.db.part").write_text("of a process that was killed while it made the tables")
     result = project.python("main.py", *FLAGS, *flags, "--logger", "mlflow", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     groups = mlflow(tmp_path, "SELECT runs.name, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'group'")

@@ -43,6 +43,7 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or labels.project
         try:
             with one_at_a_time(uri):
+                make_tables(uri)
                 client = mlflow.MlflowClient(uri)
                 if is_first_process() and client.get_experiment_by_name(experiment) is None:
                     with suppress(MlflowException):  # another run has just created it
@@ -96,15 +97,33 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
 @contextmanager
 def one_at_a_time(uri: str) -> Iterator[None]:
     """Keep other processes out while MLflow makes the tables of an SQLite file, which two at once would damage."""
-    if fcntl is None or not uri.startswith(SQLITE):
+    path = file_of(uri)
+    if fcntl is None or path is None:
         yield
         return
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("ab") as file:
         with suppress(OSError):  # a file system without locks
             fcntl.lockf(file, fcntl.LOCK_EX)
         yield
+
+
+def make_tables(uri: str) -> None:
+    """Make a new SQLite file with the tables of MLflow; a kill meanwhile leaves no file that lacks some of them."""
+    import mlflow
+
+    path = file_of(uri)
+    if path is None or path.exists():
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
+    part.replace(path)
+
+
+def file_of(uri: str) -> Path | None:
+    """Return the SQLite file of a store, or None for a store of another kind."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def has_run(client: Any, run_id: str) -> bool:
