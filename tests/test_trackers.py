@@ -140,11 +140,12 @@ def test_a_failed_run_is_failed_at_mlflow(project, tracked, tmp_path):
     [
         ("wandb", {"WANDB_MODE": "online"}, "--logger wandb: No API key configured"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "--logger mlflow: nonsense://x: "),
-        ("mlflow", {"MLFLOW_TRACKING_URI": f"sqlite:///{__file__}"}, "is not a database (MLFLOW_TRACKING_URI"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:///damaged.db"}, "is not a database (MLFLOW_TRACKING_URI"),
         ("trackio", {"TRACKIO_DIR": f"{__file__}/x"}, "(TRACKIO_DIR names another folder)"),
     ],
 )
 def test_a_tracker_that_cannot_be_reached_is_one_line(project, tmp_path, logger, environment, message):
+    (tmp_path / "damaged.db").write_text("no database")
     result = project.python("main.py", *FLAGS, "--logger", logger, cwd=tmp_path, HOME=str(tmp_path), **environment)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
