@@ -72,6 +72,47 @@ def test_a_script_of(project, tmp_path, flags, wanted):
     assert wanted in "\n".join([*printed(project, tmp_path, *flags, "--print_sbatch"), ""])
 
 
+def test_options_with_signs_of_slurm_arrive_whole(project, tmp_path):
+    flags = ("--run_name", "base", "--default_root_dir", "my runs/100%")
+    more = ("--sbatch", 'comment=a "b" #c \\d', "--sbatch", "partition=gpu")
+    lines = printed(project, tmp_path, *flags, "--print_sbatch", *more)
+    assert '#SBATCH --output="my runs/100%%/slurm/base-%j.log"' in lines
+    assert '#SBATCH --comment="a \\"b\\" \\#c \\\\d"' in lines
+    assert "#SBATCH --partition=gpu" in lines
+
+
+def test_a_config_file_does_not_submit_the_job_that_reads_it(project, tmp_path):
+    config = tmp_path / "job.yaml"
+    config.write_text("submit: true\n")
+    result = project.python("main.py", "--config", "job.yaml", cwd=tmp_path, PATH="/nowhere")
+    assert result.returncode == 2
+    assert "job.yaml: --submit is for the command line alone: give it there" in result.stderr
+    assert list(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 3", "sbatch runs/slurm/base.sbatch ended with status 3"),
+        ("echo closed today; exit 1", "--submit: closed today"),
+        (r"printf 'hello \377\n'", "sbatch runs/slurm/base.sbatch printed no number of a job (hello \ufffd); squeue"),
+        ("echo Welcome; echo '12;main'", None),
+    ],
+)
+def test_every_answer_of_sbatch_is_understood(project, tmp_path, script, message):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\n{script}\n")
+    sbatch.chmod(0o755)
+    result = project.python("main.py", "--submit", "--run_name", "base", cwd=tmp_path, PATH=str(tmp_path))
+    if message is None:
+        assert result.stdout.split()[:2] == ["job", "12"]
+        assert result.stderr == ""
+    else:
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
+        assert message in line
+
+
 def test_commands_of_torchrun(project, tmp_path):
     (alone,) = printed(project, tmp_path, "--devices", "4", "--run_name", "base", "--print_torchrun")
     program = shlex.quote(str(project.path / "main.py"))

@@ -118,13 +118,13 @@ def test_wandb_has_the_labels(tracked, project):
         assert text.encode() in files[0].read_bytes()
 
 
-def test_runs_of_several_seeds_are_a_group(project, tracked, tmp_path):
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tracked[0]}/mlflow.db", "MLFLOW_EXPERIMENT_NAME": "seeds"}
+def test_runs_of_several_seeds_are_a_group_in_a_new_database(project, tmp_path):
     flags = ("--model_name", "my_model", "--limit_train_batches", "2", "--seeds", "1,2", "--workers", "2")
-    result = project.python("main.py", *FLAGS, *flags, "--logger", "mlflow", cwd=tmp_path, **store)
+    (tmp_path / "mlflow.db.part").write_text("of a process that was killed while it made the tables")
+    result = project.python("main.py", *FLAGS, *flags, "--logger", "mlflow", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    groups = mlflow(tracked[0], "SELECT runs.name, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'group'")
-    assert set(groups) == {("seed=1", "base"), ("seed=2", "base")}
+    groups = mlflow(tmp_path, "SELECT runs.name, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'group'")
+    assert set(groups) == {(f"seed={seed}", "base") for seed in (1, 2)}
 
 
 def test_a_failed_run_is_failed_at_mlflow(project, tracked, tmp_path):
@@ -140,9 +140,12 @@ def test_a_failed_run_is_failed_at_mlflow(project, tracked, tmp_path):
     [
         ("wandb", {"WANDB_MODE": "online"}, "--logger wandb: No API key configured"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "--logger mlflow: nonsense://x: "),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:///damaged.db"}, "is not a database (MLFLOW_TRACKING_URI"),
+        ("trackio", {"TRACKIO_DIR": f"{__file__}/x"}, "(TRACKIO_DIR names another folder)"),
     ],
 )
 def test_a_tracker_that_cannot_be_reached_is_one_line(project, tmp_path, logger, environment, message):
+    (tmp_path / "damaged.db").write_text("no database")
     result = project.python("main.py", *FLAGS, "--logger", logger, cwd=tmp_path, HOME=str(tmp_path), **environment)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr

@@ -278,6 +278,11 @@ def test_batch_size_and_learning_rate_are_found():
     assert checkpoint["hyper_parameters"]["learning_rate"] != 0.01
 
 
+def test_barebones_names_the_logger_to_leave_out():
+    with pytest.raises(UsageError, match="--barebones logs nothing: leave out --logger mlflow"):
+        parse_args([*SHORT, "--barebones", "--logger", "mlflow"])
+
+
 def test_barebones_takes_no_logger_and_keeps_nothing():
     train(parse_args([*SHORT, "--max_epochs", "1", "--barebones"]), Path("run"))
     found = {path.name for path in Path("run").iterdir()} - {"uncommitted.patch"}

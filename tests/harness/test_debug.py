@@ -83,8 +83,11 @@ def test_data_without_workers_need_no_flag_for_them(root):
 def test_it_does_not_resume_a_run(capsys):
     train(parse_args([*SHORT, "--fast_dev_run", "--max_epochs", "1"]), Path("dev"))
     train(parse_args([*SHORT, "--limit_train_batches", "1", "--max_epochs", "1"]), Path("run"))
-    line = refused(capsys, "--debug", "--ckpt_path", "run/checkpoints/last.ckpt")
-    assert "--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint" in line
+    auto = ("--default_root_dir", ".", "--run_name", "run", "--ckpt_path", "auto")
+    Path("run/metrics.json").unlink()  # a run that is not finished
+    for start in (("--ckpt_path", "run/checkpoints/last.ckpt"), auto):
+        line = refused(capsys, "--debug", *start)
+        assert "--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint" in line
     main([*SHORT, "--debug", "--run_name", "one", "--ckpt_path", "auto", "--limit_train_batches", "1"])
     assert Path("runs/one/metrics.json").exists()
 

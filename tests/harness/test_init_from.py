@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,20 @@ def test_two_processes_that_split_the_weights_take_them(first, bake):
     assert result.stderr.count("all 2 taken") == 1
     (run,) = Path("runs").iterdir()  # one directory, although its name is a time
     assert same(weights_of(run / "checkpoints" / "last.ckpt"), first)
+
+
+def test_a_model_with_lazy_layers_is_resumed_validated_and_begun_with(root, capsys):
+    text = (PROJECT / "models" / "my_model.py").read_text()
+    text = text.replace("nn.Linear(28 * 28, 10)", "nn.LazyLinear(10)")
+    assert "Lazy" in text
+    (root / "models" / "lazy.py").write_text(text)
+    shutil.copy(PROJECT / "data" / "digits.py", root / "data" / "own.py")
+    shutil.copy(PROJECT / "data" / "digits.npz", root / "data" / "own.npz")
+    short = [*QUIET, *LIMITS, "--max_epochs", "1", "--model_name", "lazy", "--data_name", "own"]
+    main([*short, "--run_name", "base"])
+    main([*QUIET, "--ckpt_path", "last", "--max_epochs", "2"])
+    main(["validate", "--ckpt_path", "best", *QUIET])
+    capsys.readouterr()
+    main([*short, *STAY, "--init_from", "runs/base/checkpoints/last.ckpt", "--run_name", "second"])
+    assert "all 2 taken" in capsys.readouterr().err
+    assert same(*(weights_of(f"runs/{name}/checkpoints/last.ckpt") for name in ("base", "second")))

@@ -140,6 +140,8 @@ def test_a_parameter_of_a_plain_type_is_a_flag(net, parameter):
         ("a: dict, b", "", "models/net.py: __init__ takes a and b, and no flag gives it"),
         ("model_name: str = 'bert'", "", "models/net.py declares --model_name, which the program has already"),
         ("precision: int = 8", "", "models/net.py declares --precision, which the program has already"),
+        ("seeds: int = 3", "", "models/net.py declares --seeds, which the program has already: choose another name"),
+        ("submit: bool = False", "", "models/net.py declares --submit, which the program has already"),
         ("hparams: Config", "", "models/net.py: __init__ takes net, and no flag gives it"),
     ],
 )

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +32,13 @@ def run(build_parser: BuildParser, main: Callable[[Namespace], Table], argv: Seq
     words = list(sys.argv[1:] if argv is None else argv)
 
     def with_all_flags(names: list[str]) -> ArgumentParser:
-        return cluster.add_cluster_args(add_repeat_args(build_parser(names)))
+        parser = build_parser(names)
+        try:
+            return cluster.add_cluster_args(add_repeat_args(parser))
+        except ArgumentError as error:
+            flag = error.message.rpartition(" ")[2]
+            owner = getattr(parser._option_string_actions[flag], "owner", program())
+            raise UsageError(f"{owner} declares {flag}, which the program has already: choose another name") from error
 
     complete(with_all_flags)
     with ends_in_one_line():

@@ -27,12 +27,14 @@ def add_cluster_args(parser: ArgumentParser) -> ArgumentParser:
         "--sbatch",
         type=option,
         nargs="+",
+        action="extend",
         metavar="NAME=VALUE",
         help="options of sbatch, as in partition=gpu time=4:00:00",
     )
     group.add_argument("--print_torchrun", action="store_true", help="print the torchrun command of each node and exit")
     for action in group._group_actions:
         action.is_of_command = True  # type: ignore[attr-defined]  # no flag of a run: config files do not hold it
+        action.is_typed = True  # type: ignore[attr-defined]  # the job has the same config file: it would submit itself
     return parser
 
 
@@ -86,7 +88,7 @@ def make_job(
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.sbatch") as file:
-        file.write(script.encode())
+        file.write(script.encode(errors="surrogateescape"))  # words may have bytes that are no text
     job = submit(folder / f"{name}.sbatch")
     return {"job": job, "script": str(folder / f"{name}.sbatch"), "output": str(folder / f"{name}-{job}.log")}
 
@@ -143,7 +145,7 @@ def sbatch_script(args: Namespace, command: Sequence[str], more: Sequence[str], 
         "--signal": f"USR1@{NOTICE}",
         "--requeue": None,
         "--open-mode": "append",
-        "--output": f"{log}-%j.log",
+        "--output": f"{log}-".replace("%", "%%") + "%j.log",
     }
     given = {option.partition("=")[0] for option in more}
     lines = [name if value is None else f"{name}={value}" for name, value in own.items() if value != ""]
@@ -151,12 +153,20 @@ def sbatch_script(args: Namespace, command: Sequence[str], more: Sequence[str], 
     return "\n".join(
         [
             "#!/bin/bash",
-            *(f"#SBATCH {line}" for line in [*lines, *more]),
+            *(f"#SBATCH {quoted(line)}" for line in [*lines, *more]),
             "",
             f"srun {shlex.join([sys.executable, *command])}",
             "",
         ]
     )
+
+
+def quoted(option: str) -> str:
+    """Return an option as a line of ``#SBATCH`` takes it: its quotes are not those of a shell."""
+    name, sign, value = option.partition("=")
+    if not re.search(r"[\s\\\"'#]", value):
+        return option
+    return f'{name}{sign}"' + re.sub(r'([\\"#])', r"\\\1", value) + '"'
 
 
 def torchrun_lines(args: Namespace, command: Sequence[str]) -> list[str]:
@@ -173,12 +183,17 @@ def submit(script: Path) -> str:
     """Submit a script to Slurm, and return the number of the job.
 
     Raises:
-        RunError: If there is no Slurm, or it does not accept the script.
+        RunError: If there is no Slurm, or it does not accept the script, or prints no number.
     """
     try:
-        result = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=True)
+        command = ["sbatch", "--parsable", str(script)]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except FileNotFoundError as error:
         raise RunError("--submit: there is no sbatch on this machine; --print_sbatch prints the script") from error
-    except subprocess.CalledProcessError as error:
-        raise RunError(f"--submit: {' '.join(error.stderr.split())}") from error
-    return result.stdout.strip().partition(";")[0]
+    answer = " ".join((result.stderr.strip() or result.stdout).split())
+    if result.returncode != 0:
+        raise RunError(f"--submit: {answer or f'sbatch {script} ended with status {result.returncode}'}")
+    numbers = re.findall(r"^(\d+)(?:;.*)?$", result.stdout, re.MULTILINE)  # a site may print lines of its own before
+    if not numbers:
+        raise RunError(f"--submit: sbatch {script} printed no number of a job ({answer}); squeue --me lists your jobs")
+    return str(numbers[-1])

@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.flags import count, positive_float, positive_int, yes_no
 from harness.trainer_args import LOGGERS, TrainerFlag, in_names_of_today, notice
 
+DEBUG_STARTS = "--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint"
 COMMANDS = ("fit", "validate", "test", "predict", "export")
 USAGE = "%(prog)s [fit|validate|test|predict|export] [--flag value ...]\n       %(prog)s new model|data NAME\n"
 USAGE += "       %(prog)s runs [show|diff|plot|best|rm] [...]"
@@ -198,11 +199,13 @@ def resolve(args: Namespace) -> Namespace:
         flags["ckpt_path"] = checkpoint
     if flags["barebones"]:  # Lightning rejects these with it
         flags |= {name: None for name in ("logger", "log_every_n_steps") if flags[name] == TRAINER_DEFAULTS[name]}
+        if flags["logger"]:
+            raise UsageError(f"--barebones logs nothing: leave out --logger {flags['logger']}")
     if flags["command"] != "fit" and flags["ckpt_path"] is None:
         remedy = "add --ckpt_path FILE, or --ckpt_path none for the weights that the model starts with"
         raise UsageError(f"{flags['command']} needs a checkpoint: {remedy}")
     if flags["debug"] and flags["command"] == "fit" and flags["ckpt_path"] not in (None, "none", "auto"):
-        raise UsageError("--debug starts a run of its own: --init_from FILE takes the weights of a checkpoint")
+        raise UsageError(DEBUG_STARTS)
     require_one_start(flags)
     if flags["lr_monitor"] is not None and (not flags["logger"] or flags["barebones"]):
         raise UsageError("--lr_monitor needs a place to log to, such as --logger csv")

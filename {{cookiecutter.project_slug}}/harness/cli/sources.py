@@ -16,7 +16,7 @@ from harness.cli.find import find_checkpoint, require_more_to_do
 from harness.cli.habits import require_command
 from harness.cli.parser import Parser, with_help
 from harness.cli.printed import FLAGS, add_printing, with_sources
-from harness.cli.run_flags import COMMANDS, TRAINER_DEFAULTS, resolve, shorten_help
+from harness.cli.run_flags import COMMANDS, DEBUG_STARTS, TRAINER_DEFAULTS, resolve, shorten_help
 from harness.config_files import as_setting, read_config, schemas
 from harness.errors import UsageError
 from harness.flags import yes_no
@@ -77,6 +77,8 @@ def parse_args(
         parsed.init_from, parsed.init_from_strict = None, False
     changed = differences(parsed, checkpoint, named.command) if checkpoint is not None else {}
     args = resolve(parsed)
+    if checkpoint is not None and args.debug and args.command == "fit":
+        raise UsageError(DEBUG_STARTS)
     if checkpoint is not None:
         if not is_shown:
             require_more_to_do(args, checkpoint.name, changed)
@@ -204,6 +206,8 @@ def parse_words(build_parser: BuildParser, words: Sequence[str], sources: Sequen
                 unknown.append((source.name, f"--{name}"))
             if action is None or action.dest in given or (source.is_checkpoint and not is_taken(name, action, command)):
                 continue
+            if getattr(action, "is_typed", False):
+                raise UsageError(f"{origin}: --{name} is for the command line alone: give it there")
             added.add(action.dest)
             require_no_more(parser, action)
             try:

@@ -15,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from harness.config_files import dump_config, parse_config, plain
 from harness.errors import RunError, UsageError
@@ -25,6 +26,7 @@ CONVERTED_KEY = "converted"  # names of hyperparameters stored as text, which th
 HPARAMS = "hyper_parameters", "datamodule_hyper_parameters"  # keys of Lightning for model and data
 # Hyperparameters that Lightning reads as names of code to import and call.
 CODE = {"_instantiator", "_class_path"}
+UNKNOWN = "of a shape yet unknown"  # a parameter of a lazy layer, which takes any weights
 VERSION = "pytorch-lightning_version"
 # Flags of searches before training, whose results are in the hyperparameters.
 SEARCHED = {"auto_lr_find": False, "auto_scale_batch_size": None}
@@ -276,7 +278,7 @@ def require_fit(
     """
     for name in sorted({*weights, *model_weights}, key=str):
         theirs, ours = shape(weights.get(name)), shape(model_weights.get(name))
-        if theirs != ours:
+        if theirs != ours and ours != UNKNOWN:
             values = {
                 flag: (plain_values(getattr(args, flag)), value) for flag, value in hparams.items() if flag in args
             }
@@ -292,5 +294,7 @@ def shape(tensor: Any) -> str:
     """Return the shape of a tensor as text, and its type if it is not floating point."""
     if not isinstance(tensor, Tensor):
         return "absent" if tensor is None else "no tensor"
+    if is_lazy(tensor):
+        return UNKNOWN
     kind = "" if tensor.is_floating_point() else f" {tensor.dtype}"
     return f"{list(tensor.shape)}{kind}"

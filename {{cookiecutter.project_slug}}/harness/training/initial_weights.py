@@ -9,7 +9,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from harness.errors import UsageError
-from harness.runs.checkpoint_files import is_extra_state, read_weights, shape
+from harness.runs.checkpoint_files import UNKNOWN, is_extra_state, read_weights, shape
 from harness.trainer_args import notice
 
 SHOWN = 3  # names in a message
@@ -73,7 +73,8 @@ class InitialWeights(pl.Callback):
         if self.weights is None:
             self.weights = read_weights(self.path)
         theirs, own = self.weights, {k: v for k, v in model.state_dict().items() if not is_extra_state(k)}
-        found = {name: value for name, value in theirs.items() if name in own and shape(value) == shape(own[name])}
+        shapes = {name: shape(value) for name, value in own.items()}
+        found = {name: value for name, value in theirs.items() if shapes.get(name) in (shape(value), UNKNOWN)}
         left = listed({name: value for name, value in theirs.items() if name not in found})
         new = listed({name: value for name, value in own.items() if name not in found})
         parts = [f"left out in the file: {left}"] * bool(left) + [f"new in the model: {new}"] * bool(new)

@@ -1,8 +1,9 @@
 """MLflow."""
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -13,6 +14,13 @@ from harness.runs.processes import is_first_process
 from harness.runs.run import Run
 from harness.trainer_args import notice
 from harness.training.trackers.labels import Labels, Tracker
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+SQLITE = "sqlite:///"
 
 
 class RunMLFlowLogger(MLFlowLogger, Tracker):
@@ -34,15 +42,20 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
         uri = mlflow.get_tracking_uri()  # Lightning's own default is a store in files, which MLflow 3 refuses
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or labels.project
         try:
-            client = mlflow.MlflowClient(uri)
-            if is_first_process() and client.get_experiment_by_name(experiment) is None:
-                with suppress(MlflowException):  # another run has just created it
-                    client.create_experiment(experiment)
+            with one_at_a_time(uri):
+                make_tables(uri)
+                client = mlflow.MlflowClient(uri)
+                if is_first_process() and client.get_experiment_by_name(experiment) is None:
+                    with suppress(MlflowException):  # another run has just created it
+                        client.create_experiment(experiment)
             if run_id is not None and not has_run(client, run_id):
                 notice(f"MLflow at {uri} has no run {run_id}: a new one begins")
                 run_id = None
-        except MlflowException as error:
-            raise RunError(f"--logger mlflow: {uri}: {str(error).splitlines()[0]}") from error
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # of MLflow, of its database, or of the network
+            reason = str(error).strip().splitlines()[0]
+            raise RunError(f"--logger mlflow: {uri}: {reason} (MLFLOW_TRACKING_URI names another store)") from error
         tags = {**dict.fromkeys(labels.tags, "true"), "mlflow.note.content": labels.notes, "group": labels.group}
         super().__init__(
             experiment_name=experiment,
@@ -79,6 +92,38 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
     def position(self) -> str | None:
         """Return the id, for a checkpoint."""
         return self.run_id if is_first_process() else None
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Keep other processes out while MLflow makes the tables of an SQLite file, which two at once would damage."""
+    path = file_of(uri)
+    if fcntl is None or path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("ab") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_tables(uri: str) -> None:
+    """Make a new SQLite file with the tables of MLflow; a kill meanwhile leaves no file that lacks some of them."""
+    import mlflow
+
+    path = file_of(uri)
+    if path is None or path.exists():
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
+    part.replace(path)
+
+
+def file_of(uri: str) -> Path | None:
+    """Return the SQLite file of a store, or None for a store of another kind."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def has_run(client: Any, run_id: str) -> bool:

@@ -1,15 +1,19 @@
 """Trackio."""
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
+from harness.errors import RunError
+from harness.runs.processes import is_first_process
 from harness.runs.run import Run
 from harness.training.trackers.labels import Labels, Tracker
 
@@ -23,12 +27,16 @@ class RunTrackioLogger(Logger, Tracker):
 
     Raises:
         ModuleNotFoundError: If trackio is not installed.
+        RunError: If its folder cannot be written.
     """
 
     def __init__(self, labels: Labels, run_name: str | None) -> None:
         super().__init__()
         import trackio
+        from trackio.utils import TRACKIO_DIR
 
+        if is_first_process():
+            require_folder(Path(TRACKIO_DIR))
         self.trackio = trackio
         self.labels = labels
         self.resume = "never" if run_name is None else "allow"
@@ -83,3 +91,17 @@ class RunTrackioLogger(Logger, Tracker):
     def position(self) -> str:
         """Return the name of the run, for a checkpoint."""
         return self.run_name
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder of Trackio, which would lose all values with a warning after training.
+
+    Raises:
+        RunError: If the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} cannot be written")
+    except OSError as error:
+        raise RunError(f"--logger trackio: {error} (TRACKIO_DIR names another folder)") from error
