@@ -54,7 +54,7 @@ class RunMLFlowLogger(MLFlowLogger, Tracker):
         except ModuleNotFoundError:
             raise
         except Exception as error:  # of MLflow, of its database, or of the network
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RunError(f"--logger mlflow: {uri}: {reason} (MLFLOW_TRACKING_URI names another store)") from error
         tags = {**dict.fromkeys(labels.tags, "true"), "mlflow.note.content": labels.notes, "group": labels.group}
         super().__init__(
