@@ -113,6 +113,15 @@ def test_values_are_placed_right(plotted):
     assert found["val_loss"] == {"one": {0: 8, 1: 6, 2: 5}}
 
 
+def test_a_long_curve_is_drawn_by_means(plotted):
+    made("long", rows=[f"0,{step},{step % 10}," for step in range(20_000)])
+    plotted("long", "--output", "runs/curves.html")
+    points = curves()["train_loss"]["long"]
+    assert len(points) == 2000
+    assert set(points.values()) == {4.5}
+    assert list(points)[-1] == 19_999
+
+
 def test_a_value_without_an_epoch_has_that_of_its_step(plotted):
     run_dir = made("one")
     (run_dir / "metrics.csv").write_text("epoch,lr-Adam,step,val_loss\n,3,1,\n,5,3,\n0,,3,1\n,8,5,\n1,,7,1\n,9,8,\n")

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from harness.history.entries import Entry, logged
 
+MANY = 2000  # points of a curve in a plot: more cannot be told apart, and make a page of many megabytes
 Points = dict[float, float]  # the values by step or epoch, in ascending order
 
 
@@ -60,6 +61,16 @@ def by_epoch(curves: dict[str, Points], epochs: Points) -> dict[str, Points]:
             values[epochs[next_step]].append(value)
         means[name] = {epoch: fmean(each) for epoch, each in values.items()}
     return means
+
+
+def thinned(points: Points) -> Points:
+    """Return a curve of at most ``MANY`` points: a longer one by the means of equal parts, each at its last step."""
+    size = -(-len(points) // MANY)
+    if size <= 1:
+        return points
+    steps, values = list(points), list(points.values())
+    starts = range(0, len(steps), size)
+    return {steps[min(start + size, len(steps)) - 1]: fmean(values[start : start + size]) for start in starts}
 
 
 def value_of(text: str | None) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.files import whole_file
 from harness.history.actions import differences
-from harness.history.curves import Points, read_curves
+from harness.history.curves import Points, read_curves, thinned
 from harness.history.entries import Entry
 from harness.history.plot_content import Plot
 from harness.history.plot_image import draw_image
@@ -63,7 +63,7 @@ def require_packages(paths: Sequence[Path]) -> None:
 def curves_of(entry: Entry, x: str) -> dict[str, Points]:
     """Return the curves of a run; none if its metrics.csv cannot be read, which a notice names."""
     try:
-        return read_curves(entry, x)
+        return {metric: thinned(points) for metric, points in read_curves(entry, x).items()}
     except (OSError, csv.Error) as error:
         notice(f"{entry.name}: {' '.join(str(error).split())}")
         return {}
