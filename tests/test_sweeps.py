@@ -338,7 +338,6 @@ def free_port():
         return server.getsockname()[1]
 
 
-@pytest.mark.slow
 def test_workers_share_a_postgresql_server(project, start, tmp_path, postgresql):
     """Two sweeps begun at once, as on two machines, one of them killed; and the server's refusal in one line."""
     words = [*STORM, "--n_trials", "8", "--storage", postgresql]
@@ -381,7 +380,6 @@ def sweep(project, cwd, *words, status=0):
     return result
 
 
-@pytest.mark.slow
 def test_a_trial_that_fails_says_why_and_the_others_go_on(project, tmp_path):
     moods = ("--model_name", "moody", "--max_epochs", "1", "--sampler", "grid", "--search_only", "--search")
     result = sweep(project, tmp_path, *moods, "mood=good,nan,error,exit,memory,silent", "loss=0.5")
@@ -481,7 +479,6 @@ def losses_tested(folder):
     return [float(line) for line in file.read_text().split()] if file.exists() else []
 
 
-@pytest.mark.slow
 def test_the_best_trial_is_tested_once_by_whoever_is_last(project, start, tmp_path):
     words = [*EXAM, "--storage", f"sqlite:///{tmp_path}/shared.db"]
     processes = [start(*words, "--n_trials", "3", "--workers", "2") for _ in range(2)]
