@@ -66,7 +66,7 @@ def name_of(run_dir: Path, root: Path) -> str:
 
 
 def condition(text: str, known: Sequence[Entry]) -> Callable[[Entry], bool]:
-    """Return the function that tells whether a run fulfils a condition of ``--where``.
+    """Return the function that checks whether a run fulfils a condition of ``--where``.
 
     Raises:
         UsageError: If the condition has another form, or no run knows its name.

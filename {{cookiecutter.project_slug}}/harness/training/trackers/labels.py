@@ -1,6 +1,7 @@
 """The labels of a run, which are the same at each tracker, and the class of trackers that are closed."""
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,20 @@ class Labels:
         return cls(run.dir, ROOT.name, os.environ.get(GROUP), tags, run.args.notes, monitor)
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The tags and the notes as texts, as far as they were given."""
+        texts = {"tags": ", ".join(self.tags), "notes": self.notes or ""}
+        return {name: text for name, text in texts.items() if text}
+
+    @property
     def name(self) -> str:
         """The name of the run: that of its directory."""
         return self.dir.resolve().name
 
 
-class Tracker:
+class Tracker(ABC):
     """A logger that is closed when the run ends, so that the next run of the process is another one."""
 
+    @abstractmethod
     def close(self, run: Run) -> None:
         """End the run at the tracker."""
-        raise NotImplementedError

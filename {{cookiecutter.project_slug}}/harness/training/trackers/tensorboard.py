@@ -39,10 +39,8 @@ class RunTensorBoardLogger(TensorBoardLogger):
         monitored = {self.labels.monitor: 0.0} if self.labels.monitor else {}
         for summary in hparams(plain, monitored):  # type: ignore[no-untyped-call]
             self.experiment.file_writer.add_summary(summary)
-        notes = {"tags": ", ".join(self.labels.tags), "notes": self.labels.notes}
-        for title, text in notes.items():
-            if text:
-                self.experiment.add_text(title, text)
+        for title, text in self.labels.texts.items():
+            self.experiment.add_text(title, text)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics."""

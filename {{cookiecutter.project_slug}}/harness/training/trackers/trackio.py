@@ -59,13 +59,12 @@ class RunTrackioLogger(Logger, Tracker):
     def experiment(self) -> Any:
         """The run at Trackio, begun when it is first asked for."""
         if self.run is None:
-            notes = {"tags": ", ".join(self.labels.tags), "notes": self.labels.notes}
             with redirect_stdout(sys.stderr):  # standard output has the results of the run
                 self.run = self.trackio.init(
                     project=self.labels.project,
                     name=self.run_name,
                     group=self.labels.group,
-                    config={**self.hparams, **{name: text for name, text in notes.items() if text}},
+                    config={**self.hparams, **self.labels.texts},
                     resume=self.resume,
                     embed=False,
                 )
