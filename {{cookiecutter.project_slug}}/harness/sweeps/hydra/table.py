@@ -1,6 +1,5 @@
 """The outcome of a multirun: a row for each job, printed, as CSV and as a picture."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,8 @@ from shutil import get_terminal_size
 import yaml
 
 from harness.files import whole_file
+from harness.history.curves import read_curves
+from harness.history.entries import read_entry
 from harness.runs.run import METRICS_FILE
 from harness.sweeps.hydra.directories import HYDRA, NOTE_FILE
 from harness.sweeps.results import Row, as_csv, as_lines, failure
@@ -146,9 +147,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 def curve(row: Row, metric: str) -> tuple[list[float], list[float]]:
     """Return the steps at which a run has logged a metric, and the values; none without ``logger=csv``."""
-    log = row.run_dir and row.run_dir / "metrics.csv"
-    if not log or not log.exists():
+    if row.run_dir is None or not (row.run_dir / "metrics.csv").exists():
         return [], []
-    with log.open(newline="") as lines:
-        points = [point for point in csv.DictReader(lines) if point.get(metric)]
-    return [float(point["step"]) for point in points], [float(point[metric]) for point in points]
+    points = read_curves(read_entry(row.run_dir, row.name), "step").get(metric, {})
+    return list(points), list(points.values())
